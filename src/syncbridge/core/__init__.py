@@ -1,0 +1,1 @@
+"""The pure core: deterministic machines that decide; no I/O, no clock, no randomness."""

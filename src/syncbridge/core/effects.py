@@ -1,0 +1,127 @@
+"""What a session wants done: orders, performed by the runtime in the order given."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from syncbridge.core.entry import Entry, Snapshot, Txn
+from syncbridge.core.ids import ConnectionId, DeviceId, JsonObject, RequestId
+from syncbridge.core.messages import ServerMessage
+
+
+class Effect(Struct, frozen=True, gc=False):
+    """An order to the runtime."""
+
+
+class Load(Effect):
+    """Read the session from the store; answered by `Loaded` or `LoadFailed`."""
+
+
+class Commit(Effect):
+    """Submit the transaction; answered by `Committed`, `Conflicted`, `OutcomeUnknown` or `EpochChanged`."""
+
+    txn: Txn
+
+
+class Send(Effect):
+    """One message to one connection."""
+
+    connection: ConnectionId
+    message: ServerMessage
+
+
+class SendToDevice(Effect):
+    """One message to a device of the account on whichever connection it has, joined or not."""
+
+    device: DeviceId
+    message: ServerMessage
+
+
+class Deliver(Effect):
+    """These new entries to these connections, encoded once; in order after everything sent before."""
+
+    entries: list[Entry]
+    connections: list[ConnectionId]
+
+
+class Broadcast(Effect):
+    """One message to these connections, encoded once; droppable ones are not queued for a slow reader."""
+
+    message: ServerMessage
+    connections: list[ConnectionId]
+    is_droppable: bool = False
+
+
+class SetTimer(Effect):
+    """Hand `TimerFired(name)` back at ``at_ms`` (machine time); replaces a timer of the same name."""
+
+    name: str
+    at_ms: int
+
+
+class CancelTimer(Effect):
+    name: str
+
+
+class Reply(Effect):
+    """The answer to a REST request: a result, or an error's code and sentence."""
+
+    request: RequestId
+    result: StateView | None
+    code: str = ""
+    message: str = ""
+
+
+class StateView(Struct, frozen=True):
+    """What REST shows of a session's live state."""
+
+    epoch: str
+    version: int
+    status: str
+    fence: int
+    active: str | None
+    updated_at: int
+    hash: str
+    state: JsonObject
+    size: int
+    handoff: str = ""
+    uncertainty_ms: int = 0
+    is_waiting: bool = False
+
+
+class Measured(Effect):
+    """A figure for telemetry.
+
+    Names: handoff_ms, handoff_confirm_ms, handoff_outcome, conflict, reject, resume, commit_entries, retry.
+    """
+
+    name: str
+    value: float
+    label: str = ""
+
+
+class Unload(Effect):
+    """Nobody follows and nothing is pending: leave memory. The machine takes no more events."""
+
+
+class WriteSnapshot(Effect):
+    """Write this snapshot beside the log (it follows a commit that is durable already)."""
+
+    snapshot: Snapshot
+
+
+AnyEffect = (
+    Load
+    | Commit
+    | Send
+    | SendToDevice
+    | Deliver
+    | Broadcast
+    | SetTimer
+    | CancelTimer
+    | Reply
+    | Measured
+    | Unload
+    | WriteSnapshot
+)
+

@@ -1,0 +1,139 @@
+"""The session log: entries, the transaction that appends them, and the snapshot that starts a replay.
+
+Every change to a session is one entry with the next ``version`` (1, 2, 3, no gaps); whatever anybody knows of a
+session is a fold over its entries. ``epoch`` names the log itself: after a log was lost and rebuilt the epoch
+differs, so an old version is never trusted. A position is always ``(epoch, version)``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from syncbridge.core.ids import AccountId, DeviceId, HandoffId, JsonObject, Op, SessionId, TxnId
+
+Kind = Literal["create", "patch", "offer", "withdraw", "handoff", "status", "restore"]
+"""What an entry is.
+
+create    version 1; ``ops`` hold the whole first state at the root
+patch     a device's push, or an edit over REST
+offer     the source asks a device to take over; nothing else changes
+withdraw  the waiting offer is over without a handoff (declined, cancelled, expired)
+handoff   ownership moves: ``fence`` grows by one, ``active`` is the new owner
+status    the session is paused, resumed, completed or archived
+restore   the state of a snapshot came back; ``ops`` turn the state before into it
+"""
+
+Status = Literal["active", "paused", "completed", "archived"]
+Intent = Literal["edit", "progress", "seek", "open", "finish"]
+Conflict = dict[str, object]
+"""One row of what did not simply apply.
+
+``path``, ``policy``, ``winner`` ("ours", "theirs", "both" or "manual"), ``ours`` and ``theirs`` (absent where the
+side removed), ``device`` and ``version`` of the push, ``theirs_device`` and ``theirs_version`` of what stood there.
+"""
+
+
+class Position(Struct, frozen=True, gc=False):
+    """A place in one log."""
+
+    epoch: str
+    version: int
+
+
+class HandoffNote(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What an entry says of a handoff.
+
+    ``mode`` offer or take; ``reason`` why it was withdrawn (declined, cancelled, expired, superseded);
+    ``uncertainty_ms`` how far the playhead may be off because the source was not heard (0: it was alive).
+    """
+
+    id: HandoffId
+    mode: Literal["offer", "take"]
+    source: DeviceId | None = None
+    target: DeviceId | None = None
+    expires_at: int = 0
+    reason: str = ""
+    uncertainty_ms: int = 0
+
+
+class Entry(Struct, frozen=True, omit_defaults=True):
+    """One entry of a session's log, as it is stored and as every device sees it.
+
+    ``at`` is milliseconds of server time. ``fence`` and ``active`` stand where they change (create, handoff),
+    ``status`` where it changes. ``device`` is "" for a change that no device numbered (REST, expiry); then ``seq``
+    is 0.
+    """
+
+    version: int
+    kind: Kind
+    at: int
+    device: str = ""
+    seq: int = 0
+    ops: list[Op] = []
+    intent: Intent = "edit"
+    fence: int = 0
+    active: str | None = None
+    status: Status | None = None
+    handoff: HandoffNote | None = None
+    conflicts: list[Conflict] = []
+
+
+class Settled(Struct, frozen=True, gc=False):
+    """One settled push of a device, kept so that a repeat gets the first answer: its entry and body digest."""
+
+    seq: int
+    version: int
+    digest: int
+
+
+class Snapshot(Struct, frozen=True):
+    """Everything that is known of a session at one version: loading = newest snapshot + entries after it.
+
+    ``settled`` maps a device to its last pushes, oldest first, at most ``inflight_max`` of them. ``seek_version``
+    is the version of the last `seek` (progress made before it is stale); ``playhead_version`` of the last entry
+    that moved the playhead. ``digest`` is the hash of the state (see `core.digest`).
+    """
+
+    session: SessionId
+    account: AccountId
+    type: str
+    epoch: str
+    version: int
+    at: int
+    created_at: int
+    state: JsonObject
+    size: int
+    fence: int = 0
+    active: str | None = None
+    status: Status = "active"
+    settled: dict[str, list[Settled]] = {}
+    seek_version: int = 0
+    playhead_version: int = 0
+    offer: HandoffNote | None = None
+    offer_version: int = 0
+    title: str = ""
+
+
+class Txn(Struct, frozen=True):
+    """Entries that are committed together or not at all, at versions ``expected + 1 ...``.
+
+    Atomicity  the store compares (epoch, expected) with its head and appends all entries, or none.
+    Identity   ``id`` is unique; submitted again after an unknown outcome it is answered with the first outcome.
+    ``digests`` holds one body digest an entry (0 where no device numbered it). ``snapshot`` stands where this
+    commit also writes one (it is the state after the last entry). ``waiting_for`` is the device an offer waits
+    for after this commit, with its expiry, so that the offer is found when that device says hello.
+    """
+
+    id: TxnId
+    session: SessionId
+    account: AccountId
+    epoch: str
+    expected: int
+    entries: list[Entry]
+    digests: list[int]
+    status: Status
+    waiting_for: DeviceId | None = None
+    waiting_until: int = 0
+    snapshot: Snapshot | None = None

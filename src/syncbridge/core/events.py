@@ -1,0 +1,281 @@
+"""What happens to a session: past facts, handed to `core.session.SessionMachine.receive`.
+
+Every event that a device caused carries its connection and its device, already authenticated: the machine trusts
+these two and nothing else of the peer's.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from syncbridge.core.entry import Entry, Intent, Snapshot, Status
+from syncbridge.core.ids import ConnectionId, DeviceId, Json, JsonObject, RequestId, TxnId
+from syncbridge.core.messages import (
+    DeviceInfo,
+    HandoffCancel,
+    HandoffConfirm,
+    HandoffDecline,
+    HandoffOffer,
+    HandoffReady,
+    HandoffTake,
+    Join,
+    Push,
+    Signal,
+)
+
+
+class Event(Struct, frozen=True, gc=False):
+    """A fact that reached the session."""
+
+
+# -- the store's answers ----------------------------------------------------------------------------------------
+
+
+class Loaded(Event):
+    """The session's newest useful snapshot and the entries after it, with their digests."""
+
+    snapshot: Snapshot
+    entries: list[Entry]
+    digests: list[int]
+
+
+class LoadFailed(Event):
+    """The session cannot be served now: ``code`` is `not_found`, `state_damaged` or `unavailable`."""
+
+    code: str
+
+
+class Committed(Event):
+    """The transaction is in the log and as durable as the store promises."""
+
+    txn: TxnId
+
+
+class Conflicted(Event):
+    """The head had moved: nothing was appended; ``entries`` (with digests) are what came since ``expected``."""
+
+    txn: TxnId
+    entries: list[Entry]
+    digests: list[int]
+
+
+class OutcomeUnknown(Event):
+    """The store's answer was lost; the transaction may or may not be in the log."""
+
+    txn: TxnId
+
+
+class EpochChanged(Event):
+    """The log is another one than the machine holds; it must be loaded again."""
+
+    txn: TxnId
+
+
+class EntriesSeen(Event):
+    """Entries that another node committed, as its channel told."""
+
+    entries: list[Entry]
+    digests: list[int]
+
+
+# -- devices ----------------------------------------------------------------------------------------------------
+
+
+class MemberJoined(Event):
+    """A device follows the session on this connection; ``roster`` is every device of the account."""
+
+    connection: ConnectionId
+    device: DeviceId
+    roster: tuple[DeviceInfo, ...]
+    message: Join
+
+
+class MemberLeft(Event):
+    """It follows no more; ``heard_at`` is when its connection was last read from. ``is_gone``: not by request."""
+
+    connection: ConnectionId
+    heard_at: int
+    is_gone: bool
+
+
+class MemberLagging(Event):
+    """Its outlet is over budget: entries are held back until it drains."""
+
+    connection: ConnectionId
+
+
+class MemberDrained(Event):
+    """Its outlet has room again: one catch-up replaces what was held back."""
+
+    connection: ConnectionId
+
+
+class DeviceArrived(Event):
+    """A device of the account said hello on a connection (whether or not it follows this session)."""
+
+    connection: ConnectionId
+    device: DeviceId
+
+
+class RosterChanged(Event):
+    """The account's devices are these now."""
+
+    roster: tuple[DeviceInfo, ...]
+
+
+class PushReceived(Event):
+    """``digest`` identifies the push's body; equal bodies have equal digests (`core.digest.push_digest`)."""
+
+    connection: ConnectionId
+    device: DeviceId
+    message: Push
+    digest: int
+
+
+class OfferReceived(Event):
+    connection: ConnectionId
+    device: DeviceId
+    message: HandoffOffer
+    handoff: str
+
+
+class TakeReceived(Event):
+    """``source_heard_at``: when the active device's connection was last read from; None when it has none."""
+
+    connection: ConnectionId
+    device: DeviceId
+    message: HandoffTake
+    handoff: str
+    source_heard_at: int | None
+
+
+class ReadyReceived(Event):
+    connection: ConnectionId
+    device: DeviceId
+    message: HandoffReady
+
+
+class DeclineReceived(Event):
+    connection: ConnectionId
+    device: DeviceId
+    message: HandoffDecline
+
+
+class CancelReceived(Event):
+    connection: ConnectionId
+    device: DeviceId
+    message: HandoffCancel
+
+
+class ConfirmReceived(Event):
+    connection: ConnectionId
+    device: DeviceId
+    message: HandoffConfirm
+
+
+class SignalReceived(Event):
+    connection: ConnectionId
+    device: DeviceId
+    message: Signal
+
+
+# -- requests over REST (answered by a `Reply` effect) ----------------------------------------------------------
+
+
+class ReadRequested(Event):
+    """The state as it is committed now."""
+
+    request: RequestId
+
+
+class EditRequested(Event):
+    """Change the state from outside a connection.
+
+    ``form``: "put" (value is the whole new state), "patch" (RFC 6902 ops) or "merge" (RFC 7396).
+    ``expected`` is the version of If-Match; None where the caller did not say.
+    """
+
+    request: RequestId
+    device: str
+    form: Literal["put", "patch", "merge"]
+    value: Json
+    expected: int | None
+    intent: Intent = "edit"
+
+
+class StatusRequested(Event):
+    """Pause, resume, complete or archive the session, or rename it (``title``)."""
+
+    request: RequestId
+    device: str
+    status: Status | None
+    expected: int | None = None
+
+
+class TakeRequested(Event):
+    """A handoff over REST to ``target``, at once (mode take) or as an offer."""
+
+    request: RequestId
+    device: str
+    target: DeviceId
+    mode: Literal["offer", "take"]
+    handoff: str
+    roster: tuple[DeviceInfo, ...]
+    expires_ms: int | None
+    source_heard_at: int | None
+
+
+class RestoreRequested(Event):
+    """The state of a snapshot comes back as a new entry."""
+
+    request: RequestId
+    device: str
+    state: JsonObject
+
+
+class Deleted(Event):
+    """The session is gone from the store; everybody is told."""
+
+
+# -- time -------------------------------------------------------------------------------------------------------
+
+
+class TimerFired(Event):
+    """The timer set under ``name`` ran out."""
+
+    name: str
+
+
+AnyEvent = (
+    Loaded
+    | LoadFailed
+    | Committed
+    | Conflicted
+    | OutcomeUnknown
+    | EpochChanged
+    | EntriesSeen
+    | MemberJoined
+    | MemberLeft
+    | MemberLagging
+    | MemberDrained
+    | DeviceArrived
+    | RosterChanged
+    | PushReceived
+    | OfferReceived
+    | TakeReceived
+    | ReadyReceived
+    | DeclineReceived
+    | CancelReceived
+    | ConfirmReceived
+    | SignalReceived
+    | ReadRequested
+    | EditRequested
+    | StatusRequested
+    | TakeRequested
+    | RestoreRequested
+    | Deleted
+    | TimerFired
+)
+

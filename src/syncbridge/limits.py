@@ -1,0 +1,70 @@
+"""Every limit of the service with its reason, and the relations that must hold between them.
+
+Each is configurable (`syncbridge.config`), announced in ``welcome.limits`` where a device must know it, and
+has an error of its own. Bounds come last in a name, units before them: ``message_bytes_max``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+INTEGER_SAFE_MAX = 2**53 - 1
+"""Largest integer a JSON peer in JavaScript can hold (RFC 7493, I-JSON, section 2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The defaults are for a phone-sized session; see docs/operations.md for when to change one."""
+
+    # one message
+    message_bytes_max: int = 64 * 1024
+    message_depth_max: int = 40  # a state of depth_max inside an op inside a message
+    ops_max: int = 128  # a patch is a change, not a document
+    # one state
+    state_bytes_max: int = 256 * 1024
+    state_depth_max: int = 32
+    # one account, one connection
+    devices_max: int = 5
+    joins_max: int = 32  # sessions one connection follows
+    inflight_max: int = 64  # unanswered pushes of a device; also how many settled ones a session remembers
+    bad_messages_max: int = 20  # then the connection is closed with 4400
+    id_chars_max: int = 64
+    name_chars_max: int = 100
+    # the log
+    resume_entries_max: int = 1000  # further back, a snapshot is cheaper
+    log_entries_kept_max: int = 1000  # in memory, for resume and rebase without a read
+    log_bytes_kept_max: int = 1024 * 1024
+    snapshot_entries_max: int = 256  # a load replays at most this many entries
+    snapshot_bytes_max: int = 512 * 1024
+    queue_entries_max: int = 4096  # pushes waiting on one session while a commit is in flight
+    retry_conflicts_max: int = 16  # lost races with other nodes before `unavailable`
+    # time
+    hello_timeout_ms: int = 10_000
+    heartbeat_ms: int = 15_000
+    idle_timeout_ms: int = 45_000  # three heartbeats without a byte read
+    token_warning_ms: int = 60_000
+    handoff_ready_ms: int = 5_000  # an online target must be ready within
+    handoff_offer_ms: int = 600_000  # an offer to an offline device waits
+    handoff_offer_ms_max: int = 86_400_000
+    pairing_code_ms: int = 300_000
+    store_timeout_ms: int = 2_500
+    session_ttl_ms: int = 7 * 86_400_000
+    session_idle_unload_ms: int = 60_000  # nobody joined: leave memory, stay on disk
+    progress_slack_ms: int = 1_500  # how far behind its own anchor a player's clock may honestly fall
+    # playhead
+    rate_max: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the relation that does not hold."""
+        relations = {
+            "state_bytes_max >= message_bytes_max": self.state_bytes_max >= self.message_bytes_max,
+            "message_depth_max >= state_depth_max + 4": self.message_depth_max >= self.state_depth_max + 4,
+            "idle_timeout_ms >= 2 * heartbeat_ms": self.idle_timeout_ms >= 2 * self.heartbeat_ms,
+            "snapshot_entries_max <= log_entries_kept_max": self.snapshot_entries_max <= self.log_entries_kept_max,
+            "resume_entries_max <= log_entries_kept_max": self.resume_entries_max <= self.log_entries_kept_max,
+            "inflight_max <= queue_entries_max": self.inflight_max <= self.queue_entries_max,
+            "handoff_offer_ms <= handoff_offer_ms_max": self.handoff_offer_ms <= self.handoff_offer_ms_max,
+        }
+        broken = [name for name, holds in relations.items() if not holds]
+        if broken:
+            raise ValueError(f"limits contradict each other: {'; '.join(broken)}")

@@ -1,0 +1,247 @@
+"""Every outside thing as a Protocol, with its contract in prose. Adapters answer; nobody else knows a brand.
+
+All calls are made in the event loop's thread. What answers through ``done`` answers in that thread too, once,
+later or before the call returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from syncbridge.core.effects import StateView
+from syncbridge.core.entry import Entry, Intent, Snapshot, Status, Txn
+from syncbridge.core.ids import AccountId, DeviceId, Json, JsonObject, SessionId, TxnId
+from syncbridge.core.messages import DeviceInfo
+
+# -- the session log --------------------------------------------------------------------------------------------
+
+
+class Submission(Struct, frozen=True):
+    """A transaction with its entries as they are encoded for the wire (one JSON object each), in step."""
+
+    txn: Txn
+    bodies: list[bytes]
+
+
+class WasCommitted(Struct, frozen=True):
+    txn: TxnId
+
+
+class WasConflict(Struct, frozen=True):
+    """The head is past ``expected``: ``entries`` and their digests are all that came since."""
+
+    txn: TxnId
+    entries: list[Entry]
+    digests: list[int]
+
+
+class WasUnknown(Struct, frozen=True):
+    """The answer was lost. Submit the very same transaction again to learn the outcome."""
+
+    txn: TxnId
+
+
+class WasForeign(Struct, frozen=True):
+    """The log has another epoch, or the session is gone: load again."""
+
+    txn: TxnId
+
+
+Outcome = WasCommitted | WasConflict | WasUnknown | WasForeign
+
+
+class StoredLog(Struct, frozen=True):
+    """A snapshot and every entry after it up to the head, with digests in step."""
+
+    snapshot: Snapshot
+    entries: list[Entry]
+    digests: list[int]
+
+
+class StoreFault(Struct, frozen=True):
+    """Why nothing could be read: ``code`` is `not_found`, `state_damaged` or `unavailable`; ``detail`` for the log."""
+
+    code: str
+    detail: str = ""
+
+
+class StateStore(Protocol):
+    """The session log: it compares and sets; it never merges.
+
+    Atomicity   a transaction's entries are appended all or none, if and only if (epoch, expected) is the head.
+    Identity    a transaction submitted again (same ``id``) is answered `WasCommitted` when its entries stand at
+                the versions it asked for, however often and over whichever node; it is never applied twice.
+    Ordering    transactions of one session take effect in the order submitted.
+    Durability  `WasCommitted` is answered only when the entries survive ``kill -9`` (and what the adapter's
+                acknowledgement level says beyond).
+    Blocking    no call blocks the loop; a batch is one trip.
+    TTL         a log and its snapshots live `session_ttl_ms` after their last commit.
+    """
+
+    def create(self, snapshot: Snapshot, first: Entry, body: bytes, done: Callable[[Outcome], None]) -> None:
+        """The log of a new session exists, with ``first`` at version 1 and ``snapshot`` of it.
+
+        Answered `WasCommitted` (txn id "create"), also when the same log was created before by a lost answer;
+        `WasForeign` when a session of this id with another epoch exists.
+        """
+
+    def submit(self, batch: Sequence[Submission], done: Callable[[Outcome], None]) -> None:
+        """Commit each transaction of the batch on its own; ``done`` is called once for each, in order a session."""
+
+    def load(self, session: SessionId, reach: int, done: Callable[[StoredLog | StoreFault], None]) -> None:
+        """The log from a snapshot that lies at least ``reach`` entries before the head (or the oldest there is).
+
+        Never serves what fails its checksum: `state_damaged`, and the session is set aside.
+        """
+
+    def state_at(self, session: SessionId, version: int, done: Callable[[StoredLog | StoreFault], None]) -> None:
+        """A snapshot at or before ``version`` and the entries after it up to ``version``; for history."""
+
+    def write_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep this snapshot, soon; it is derived from committed entries, so losing it loses nothing."""
+
+    def delete(self, session: SessionId, done: Callable[[StoreFault | None], None]) -> None:
+        """Nothing of the session is left in the store, files included, once ``done`` is called with None."""
+
+    def waiting_offers(self, account: AccountId, device: DeviceId, done: Callable[[list[SessionId]], None]) -> None:
+        """Sessions whose head holds an unexpired offer waiting for this device."""
+
+    def sweep(self, now_ms: int, done: Callable[[list[SessionId]], None]) -> None:
+        """Logs past their TTL are erased; ``done`` gets their ids."""
+
+    def is_healthy(self) -> bool:
+        """False while commits fail or hang (disk full, worker dead); readiness follows it."""
+
+
+# -- who is speaking --------------------------------------------------------------------------------------------
+
+
+class Identity(Struct, frozen=True):
+    """A checked token. ``session`` limits it to one session (it came from a one-time code)."""
+
+    account: AccountId
+    expires_at: int
+    token_id: str
+    device: DeviceId | None = None
+    session: SessionId | None = None
+
+
+class Admission(Struct, frozen=True):
+    """A device was let in; ``roster`` is every device of the account, itself included."""
+
+    identity: Identity
+    device: DeviceInfo
+    roster: tuple[DeviceInfo, ...]
+
+
+class Refusal(Struct, frozen=True):
+    """It was not: an error code of `syncbridge.errors`, its sentence, and the devices for `device_limit`."""
+
+    code: str
+    message: str
+    devices: tuple[DeviceInfo, ...] = ()
+
+
+class Gatekeeper(Protocol):
+    """Checks tokens and registers devices."""
+
+    def admit(self, token: str, device: DeviceInfo, done: Callable[[Admission | Refusal], None]) -> None:
+        """The token is valid and the device is one of the account's, registered now if there was room."""
+
+    def renew(
+        self, token: str, account: AccountId, device: DeviceId, done: Callable[[Identity | Refusal], None]
+    ) -> None:
+        """The new token is valid for the same account and device."""
+
+    def owns(self, account: AccountId, session: SessionId, done: Callable[[bool | Refusal], None]) -> None:
+        """Whether the session is there and the account's; a foreign one answers like one that does not exist."""
+
+
+class SessionDirectory(Protocol):
+    """Metadata about sessions that follows the log: told after each commit that changes it, coalesced."""
+
+    def note(self, session: SessionId, *, status: str, version: int, updated_at: int, active: str | None) -> None:
+        """The listing shows this soon; it is derived, so a lost note is mended by the next."""
+
+
+# -- what REST asks of live sessions ----------------------------------------------------------------------------
+
+
+class SessionService(Protocol):
+    """Live sessions as the REST resources see them; implemented by the runtime, awaited by http.
+
+    Every call raises a `SyncBridgeError` (`not_found`, `precondition_failed`, `bad_patch`, `unavailable`, ...).
+    Ownership is checked by the caller. ``device`` is "" where the token is bound to none.
+    """
+
+    async def create(
+        self, *, account: AccountId, session: SessionId, kind: str, title: str, state: JsonObject, device: str
+    ) -> StateView:
+        """The session exists, durably; ``device`` (if any) is its first active device with fence 1."""
+        ...
+
+    async def read(self, session: SessionId) -> StateView: ...
+
+    async def edit(
+        self,
+        session: SessionId,
+        *,
+        device: str,
+        form: Literal["put", "patch", "merge"],
+        value: Json,
+        expected: int | None,
+        intent: Intent = "edit",
+    ) -> StateView: ...
+
+    async def set_status(
+        self, session: SessionId, *, device: str, status: Status, expected: int | None = None
+    ) -> StateView: ...
+
+    async def hand_off(
+        self,
+        session: SessionId,
+        *,
+        account: AccountId,
+        device: str,
+        target: DeviceId,
+        mode: Literal["offer", "take"],
+        roster: tuple[DeviceInfo, ...],
+        expires_ms: int | None = None,
+    ) -> StateView:
+        """The handoff is done (take) or waits for the target (offer; ``is_waiting``); ``handoff`` is its id."""
+        ...
+
+    async def restore(self, session: SessionId, *, device: str, state: JsonObject) -> StateView: ...
+
+    async def state_at(self, session: SessionId, version: int) -> JsonObject: ...
+
+    async def delete(self, session: SessionId) -> None: ...
+
+    def roster_changed(self, account: AccountId, roster: tuple[DeviceInfo, ...]) -> None:
+        """A device was registered, renamed or removed: sessions are told, a removed device is cut off (4403)."""
+        ...
+
+    def disconnect(self, account: AccountId, device: DeviceId | None, code: str) -> int:
+        """Live connections of the account (or one device) are closed for this error; how many there were."""
+        ...
+
+    def is_online(self, account: AccountId, device: DeviceId) -> bool: ...
+
+
+# -- time and figures -------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """``now_ms`` is server wall time in ms, made monotonic: it never steps back within a process."""
+
+    def now_ms(self) -> int: ...
+
+
+class Telemetry(Protocol):
+    """Where `Measured` effects and the runtime's own figures go."""
+
+    def measured(self, name: str, value: float, label: str = "") -> None: ...
+
