@@ -1,0 +1,96 @@
+"""Who may come in: counts and caps of connections, shared by every listening socket of a server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from syncbridge.net.handler import MakeHandler
+from syncbridge.net.options import ServerOptions
+from syncbridge.net.turn import Turn
+from syncbridge.wire.handshake import BUSY, RESTARTING, HandshakeRules, Refusal
+
+if TYPE_CHECKING:
+    from syncbridge.net.handover import SocketProtocol
+
+
+class Newcomer(Protocol):
+    """A connection whose first request has not fully arrived."""
+
+    def turn_away(self) -> None:
+        """The connection is dropped at once."""
+
+
+class Connection(Protocol):
+    """Any open connection, as the end of the server sees it."""
+
+    def shutdown(self) -> None:
+        """What is under way ends in its own time, then the connection."""
+
+    def abort(self) -> None:
+        """The connection is dropped at once."""
+
+
+class Door:
+    """The state that all connections share, and what a metrics page reads.
+
+    Newcomers are capped by letting the oldest go: an honest client is one for milliseconds, so the oldest is the
+    likeliest to be one that only holds a place.
+    """
+
+    __slots__ = (
+        "_newcomers",
+        "closes",
+        "connections",
+        "is_draining",
+        "make_handler",
+        "opened_total",
+        "options",
+        "refusals",
+        "rules",
+        "sockets",
+        "turn",
+    )
+
+    def __init__(self, turn: Turn, make_handler: MakeHandler, connections: set[Connection]) -> None:
+        options: ServerOptions = turn.options
+        self.connections = connections  # the set that uvicorn's protocols keep
+        self.turn = turn
+        self.options = options
+        self.make_handler = make_handler
+        self.rules = HandshakeRules(options.ws_path.encode("ascii"), options.allowed_origins)
+        self.sockets: set[SocketProtocol] = set()
+        self._newcomers: dict[Newcomer, None] = {}
+        self.is_draining = False
+        self.opened_total = 0
+        self.refusals: Counter[str] = Counter()
+        self.closes: Counter[int | None] = Counter()
+
+    @property
+    def newcomers_count(self) -> int:
+        return len(self._newcomers)
+
+    def admit(self, newcomer: Newcomer) -> None:
+        """`newcomer` holds one of the places; when all are taken, the oldest loses its own."""
+        self._newcomers[newcomer] = None
+        if len(self._newcomers) > self.options.handshakes_max:
+            oldest = next(iter(self._newcomers))
+            del self._newcomers[oldest]
+            self.refusals["handshakes_max"] += 1
+            oldest.turn_away()
+
+    def settle(self, newcomer: Newcomer) -> None:
+        """`newcomer` is none any more: its request has arrived, or it is gone."""
+        self._newcomers.pop(newcomer, None)
+
+    def has_no_room(self, connections_count: int) -> bool:
+        """Whether one more connection of any kind would be too many; REST keeps places when sockets fill theirs."""
+        return connections_count > self.options.connections_max + self.options.handshakes_max
+
+    def refusal(self) -> Refusal | None:
+        """Why no socket can be opened just now, whoever asks."""
+        if self.is_draining:
+            return RESTARTING
+        if len(self.sockets) >= self.options.connections_max:
+            return BUSY
+        return None

@@ -1,0 +1,116 @@
+"""TLS at the door: what is offered, and handshakes that are bounded in time and number."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+
+from syncbridge.net.door import Door
+from syncbridge.net.options import TlsFiles
+
+_logger = logging.getLogger("syncbridge.net")
+
+
+def make_context(files: TlsFiles) -> ssl.SSLContext:
+    """A server context for TLS 1.2 and 1.3 with AEAD suites and forward secrecy only (RFC 9325 section 4.2).
+
+    Raises  OSError when a file cannot be read, ssl.SSLError when it is no certificate or not its key.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["http/1.1"])
+    load_certificate(context, files)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
+    """New connections get the certificate now in `files`; open ones keep what they have."""
+    context.load_cert_chain(files.certfile, files.keyfile)
+
+
+class _TlsNewcomer:
+    """One TLS handshake under way, as the door counts it."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def turn_away(self) -> None:
+        self._task.cancel()
+
+
+class TlsEntrance:
+    """Accepts on a listening socket and leads each connection through its TLS handshake.
+
+    The loop's own `create_server(ssl=...)` tells nobody of a connection before its handshake is done, so half-open
+    ones could be neither counted nor turned away.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        context: ssl.SSLContext,
+        door: Door,
+        make_protocol: Callable[[], asyncio.Protocol],
+    ) -> None:
+        self._listening = listening
+        self._context = context
+        self._door = door
+        self._make_protocol = make_protocol
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+
+    def close(self) -> None:
+        """Nobody is accepted any more and unfinished handshakes are dropped; open connections stay."""
+        self._accepting.cancel()
+        for task in tuple(self._handshakes):
+            task.cancel()
+        self._accepting.add_done_callback(lambda _: self._listening.close())
+
+    async def wait_closed(self) -> None:
+        """The listening socket is closed and no handshake is under way."""
+        await asyncio.gather(self._accepting, *self._handshakes, return_exceptions=True)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(self._listening)
+            except OSError:
+                # No descriptors left, or the peer has gone already. The first passes only with time.
+                _logger.warning("a TLS connection could not be accepted", exc_info=True)
+                await asyncio.sleep(0.1)
+                continue
+            task = loop.create_task(self._handshake(connection))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
+
+    async def _handshake(self, connection: socket.socket) -> None:
+        options = self._door.options
+        task = asyncio.current_task()
+        assert task is not None
+        newcomer = _TlsNewcomer(task)
+        self._door.admit(newcomer)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._make_protocol,
+                connection,
+                ssl=self._context,
+                ssl_handshake_timeout=options.handshake_timeout_ms / 1000,
+                ssl_shutdown_timeout=options.close_timeout_ms / 1000,
+            )
+        except OSError:
+            # A port scan, a plain HTTP request, a refused certificate, a time-out: the peer's business.
+            self._door.refusals["tls_handshake"] += 1
+            connection.close()
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+        finally:
+            self._door.settle(newcomer)
