@@ -1,0 +1,22 @@
+"""What the documentation tells a reader to type, against what is there."""
+
+import re
+from collections.abc import Iterator
+
+FENCE = re.compile(r"^```(?:sh|bash|console|shell)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`(make [a-z][a-z-]*[^`]*)`")
+TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
+
+
+def targets(makefile: str) -> set[str]:
+    """Names of the Makefile's targets that a person may type."""
+    return set(TARGET.findall(makefile))
+
+
+def make_commands(markdown: str) -> Iterator[str]:
+    """Targets that the text tells to make, in fenced blocks and in inline code."""
+    lines = [line for block in FENCE.findall(markdown) for line in block.splitlines()]
+    for line in [*lines, *INLINE.findall(markdown)]:
+        words = line.split("#")[0].removeprefix("$ ").split()
+        if words[:1] == ["make"]:
+            yield from (word for word in words[1:] if re.fullmatch(r"[a-z][a-z-]*", word))
