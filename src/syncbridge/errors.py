@@ -32,6 +32,7 @@ Retry verdicts
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import ClassVar, Literal
 
 Retry = Literal["never", "same", "later", "resync"]
@@ -279,7 +280,7 @@ class JoinsExceeded(ClientFault):
 class SessionEnded(ClientFault):
     code = "session_ended"
     http_status = 409
-    meaning = "The session is completed or archived and takes no more changes."
+    meaning = "A completed session's playhead stands still; an archived session takes no change at all."
 
 
 class EpochUnknown(ClientFault):
@@ -467,6 +468,7 @@ def leaves(root: type[SyncBridgeError] = SyncBridgeError) -> Iterator[type[SyncB
         yield from leaves(child)
 
 
+@cache
 def by_code() -> dict[str, type[SyncBridgeError]]:
     """code -> class, for whoever has to turn an answer back into an exception."""
     return {leaf.code: leaf for leaf in leaves()}

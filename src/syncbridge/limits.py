@@ -33,7 +33,8 @@ class Limits:
     # the log
     resume_entries_max: int = 1000  # further back, a snapshot is cheaper
     log_entries_kept_max: int = 1000  # in memory, for resume and rebase without a read
-    log_bytes_kept_max: int = 1024 * 1024
+    checkpoint_entries: int = 32  # an old base's state is at most this many patches from a kept one
+    txn_entries_max: int = 256
     snapshot_entries_max: int = 256  # a load replays at most this many entries
     snapshot_bytes_max: int = 512 * 1024
     queue_entries_max: int = 4096  # pushes waiting on one session while a commit is in flight
@@ -51,6 +52,9 @@ class Limits:
     session_ttl_ms: int = 7 * 86_400_000
     session_idle_unload_ms: int = 60_000  # nobody joined: leave memory, stay on disk
     progress_slack_ms: int = 1_500  # how far behind its own anchor a player's clock may honestly fall
+    seek_fresh_ms: int = 10_000  # a person's seek this young wins over progress that overtook it on the way
+    retry_first_ms: int = 50  # an unknown outcome is asked again after this, doubling
+    retry_last_ms: int = 1_000
     # playhead
     rate_max: float = 4.0
 

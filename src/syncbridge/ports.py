@@ -50,7 +50,14 @@ class WasForeign(Struct, frozen=True):
     txn: TxnId
 
 
-Outcome = WasCommitted | WasConflict | WasUnknown | WasForeign
+class WasRefused(Struct, frozen=True):
+    """Nothing was appended: ``code`` is `unavailable` (disk full, I/O error: later) or `state_damaged` (never)."""
+
+    txn: TxnId
+    code: str
+
+
+Outcome = WasCommitted | WasConflict | WasUnknown | WasForeign | WasRefused
 
 
 class StoredLog(Struct, frozen=True):
@@ -156,9 +163,6 @@ class Gatekeeper(Protocol):
     ) -> None:
         """The new token is valid for the same account and device."""
 
-    def owns(self, account: AccountId, session: SessionId, done: Callable[[bool | Refusal], None]) -> None:
-        """Whether the session is there and the account's; a foreign one answers like one that does not exist."""
-
 
 class SessionDirectory(Protocol):
     """Metadata about sessions that follows the log: told after each commit that changes it, coalesced."""
@@ -244,4 +248,3 @@ class Telemetry(Protocol):
     """Where `Measured` effects and the runtime's own figures go."""
 
     def measured(self, name: str, value: float, label: str = "") -> None: ...
-

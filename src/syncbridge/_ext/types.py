@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias, TypedDict
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """Any JSON value as orjson, msgspec or json parse it. Treated as immutable: results share with their inputs."""
 
 JsonObject: TypeAlias = "dict[str, Json]"

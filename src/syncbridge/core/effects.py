@@ -13,38 +13,38 @@ class Effect(Struct, frozen=True, gc=False):
     """An order to the runtime."""
 
 
-class Load(Effect):
+class Load(Effect, frozen=True):
     """Read the session from the store; answered by `Loaded` or `LoadFailed`."""
 
 
-class Commit(Effect):
+class Commit(Effect, frozen=True):
     """Submit the transaction; answered by `Committed`, `Conflicted`, `OutcomeUnknown` or `EpochChanged`."""
 
     txn: Txn
 
 
-class Send(Effect):
+class Send(Effect, frozen=True):
     """One message to one connection."""
 
     connection: ConnectionId
     message: ServerMessage
 
 
-class SendToDevice(Effect):
+class SendToDevice(Effect, frozen=True):
     """One message to a device of the account on whichever connection it has, joined or not."""
 
     device: DeviceId
     message: ServerMessage
 
 
-class Deliver(Effect):
+class Deliver(Effect, frozen=True):
     """These new entries to these connections, encoded once; in order after everything sent before."""
 
     entries: list[Entry]
     connections: list[ConnectionId]
 
 
-class Broadcast(Effect):
+class Broadcast(Effect, frozen=True):
     """One message to these connections, encoded once; droppable ones are not queued for a slow reader."""
 
     message: ServerMessage
@@ -52,18 +52,24 @@ class Broadcast(Effect):
     is_droppable: bool = False
 
 
-class SetTimer(Effect):
+class DropMember(Effect, frozen=True):
+    """The connection follows this session no more; its machine is told (`SessionLost`)."""
+
+    connection: ConnectionId
+
+
+class SetTimer(Effect, frozen=True):
     """Hand `TimerFired(name)` back at ``at_ms`` (machine time); replaces a timer of the same name."""
 
     name: str
     at_ms: int
 
 
-class CancelTimer(Effect):
+class CancelTimer(Effect, frozen=True):
     name: str
 
 
-class Reply(Effect):
+class Reply(Effect, frozen=True):
     """The answer to a REST request: a result, or an error's code and sentence."""
 
     request: RequestId
@@ -89,7 +95,7 @@ class StateView(Struct, frozen=True):
     is_waiting: bool = False
 
 
-class Measured(Effect):
+class Measured(Effect, frozen=True):
     """A figure for telemetry.
 
     Names: handoff_ms, handoff_confirm_ms, handoff_outcome, conflict, reject, resume, commit_entries, retry.
@@ -100,11 +106,11 @@ class Measured(Effect):
     label: str = ""
 
 
-class Unload(Effect):
+class Unload(Effect, frozen=True):
     """Nobody follows and nothing is pending: leave memory. The machine takes no more events."""
 
 
-class WriteSnapshot(Effect):
+class WriteSnapshot(Effect, frozen=True):
     """Write this snapshot beside the log (it follows a commit that is durable already)."""
 
     snapshot: Snapshot
@@ -117,6 +123,7 @@ AnyEffect = (
     | SendToDevice
     | Deliver
     | Broadcast
+    | DropMember
     | SetTimer
     | CancelTimer
     | Reply
@@ -124,4 +131,3 @@ AnyEffect = (
     | Unload
     | WriteSnapshot
 )
-

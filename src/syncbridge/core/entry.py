@@ -61,7 +61,8 @@ class HandoffNote(Struct, frozen=True, omit_defaults=True, gc=False):
 class Entry(Struct, frozen=True, omit_defaults=True):
     """One entry of a session's log, as it is stored and as every device sees it.
 
-    ``at`` is milliseconds of server time. ``fence`` and ``active`` stand where they change (create, handoff),
+    ``at`` is when it was committed, in milliseconds of server time; ``made_at`` when the edit was made, where the
+    device said so and it was earlier (0: the same). ``fence`` and ``active`` stand where they change (create, handoff),
     ``status`` where it changes. ``device`` is "" for a change that no device numbered (REST, expiry); then ``seq``
     is 0.
     """
@@ -78,6 +79,7 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     status: Status | None = None
     handoff: HandoffNote | None = None
     conflicts: list[Conflict] = []
+    made_at: int = 0
 
 
 class Settled(Struct, frozen=True, gc=False):
@@ -92,8 +94,9 @@ class Snapshot(Struct, frozen=True):
     """Everything that is known of a session at one version: loading = newest snapshot + entries after it.
 
     ``settled`` maps a device to its last pushes, oldest first, at most ``inflight_max`` of them. ``seek_version``
-    is the version of the last `seek` (progress made before it is stale); ``playhead_version`` of the last entry
-    that moved the playhead. ``digest`` is the hash of the state (see `core.digest`).
+    and ``seek_device`` tell of the last `seek` (progress made before it is stale), ``playhead_version`` of the last
+    entry that moved the playhead, ``fence_version`` of the last change of owner. ``heard`` maps a device that went
+    away to when it was last heard. ``size`` is the length in bytes of the state's compact JSON.
     """
 
     session: SessionId
@@ -110,7 +113,10 @@ class Snapshot(Struct, frozen=True):
     status: Status = "active"
     settled: dict[str, list[Settled]] = {}
     seek_version: int = 0
+    seek_device: str = ""
     playhead_version: int = 0
+    fence_version: int = 0
+    heard: dict[str, int] = {}
     offer: HandoffNote | None = None
     offer_version: int = 0
     title: str = ""

@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from syncbridge.core.entry import Entry, Intent, Snapshot, Status
-from syncbridge.core.ids import ConnectionId, DeviceId, Json, JsonObject, RequestId, TxnId
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, Json, JsonObject, RequestId, TxnId
 from syncbridge.core.messages import (
     DeviceInfo,
     HandoffCancel,
@@ -33,7 +33,7 @@ class Event(Struct, frozen=True, gc=False):
 # -- the store's answers ----------------------------------------------------------------------------------------
 
 
-class Loaded(Event):
+class Loaded(Event, frozen=True):
     """The session's newest useful snapshot and the entries after it, with their digests."""
 
     snapshot: Snapshot
@@ -41,19 +41,19 @@ class Loaded(Event):
     digests: list[int]
 
 
-class LoadFailed(Event):
+class LoadFailed(Event, frozen=True):
     """The session cannot be served now: ``code`` is `not_found`, `state_damaged` or `unavailable`."""
 
     code: str
 
 
-class Committed(Event):
+class Committed(Event, frozen=True):
     """The transaction is in the log and as durable as the store promises."""
 
     txn: TxnId
 
 
-class Conflicted(Event):
+class Conflicted(Event, frozen=True):
     """The head had moved: nothing was appended; ``entries`` (with digests) are what came since ``expected``."""
 
     txn: TxnId
@@ -61,19 +61,19 @@ class Conflicted(Event):
     digests: list[int]
 
 
-class OutcomeUnknown(Event):
+class OutcomeUnknown(Event, frozen=True):
     """The store's answer was lost; the transaction may or may not be in the log."""
 
     txn: TxnId
 
 
-class EpochChanged(Event):
+class EpochChanged(Event, frozen=True):
     """The log is another one than the machine holds; it must be loaded again."""
 
     txn: TxnId
 
 
-class EntriesSeen(Event):
+class EntriesSeen(Event, frozen=True):
     """Entries that another node committed, as its channel told."""
 
     entries: list[Entry]
@@ -83,16 +83,20 @@ class EntriesSeen(Event):
 # -- devices ----------------------------------------------------------------------------------------------------
 
 
-class MemberJoined(Event):
-    """A device follows the session on this connection; ``roster`` is every device of the account."""
+class MemberJoined(Event, frozen=True):
+    """A device follows the session on this connection; ``roster`` is every device of the account.
+
+    ``account`` is judged by the session: a foreign session answers like one that does not exist.
+    """
 
     connection: ConnectionId
+    account: AccountId
     device: DeviceId
     roster: tuple[DeviceInfo, ...]
     message: Join
 
 
-class MemberLeft(Event):
+class MemberLeft(Event, frozen=True):
     """It follows no more; ``heard_at`` is when its connection was last read from. ``is_gone``: not by request."""
 
     connection: ConnectionId
@@ -100,32 +104,32 @@ class MemberLeft(Event):
     is_gone: bool
 
 
-class MemberLagging(Event):
+class MemberLagging(Event, frozen=True):
     """Its outlet is over budget: entries are held back until it drains."""
 
     connection: ConnectionId
 
 
-class MemberDrained(Event):
+class MemberDrained(Event, frozen=True):
     """Its outlet has room again: one catch-up replaces what was held back."""
 
     connection: ConnectionId
 
 
-class DeviceArrived(Event):
+class DeviceArrived(Event, frozen=True):
     """A device of the account said hello on a connection (whether or not it follows this session)."""
 
     connection: ConnectionId
     device: DeviceId
 
 
-class RosterChanged(Event):
+class RosterChanged(Event, frozen=True):
     """The account's devices are these now."""
 
     roster: tuple[DeviceInfo, ...]
 
 
-class PushReceived(Event):
+class PushReceived(Event, frozen=True):
     """``digest`` identifies the push's body; equal bodies have equal digests (`core.digest.push_digest`)."""
 
     connection: ConnectionId
@@ -134,14 +138,14 @@ class PushReceived(Event):
     digest: int
 
 
-class OfferReceived(Event):
+class OfferReceived(Event, frozen=True):
     connection: ConnectionId
     device: DeviceId
     message: HandoffOffer
     handoff: str
 
 
-class TakeReceived(Event):
+class TakeReceived(Event, frozen=True):
     """``source_heard_at``: when the active device's connection was last read from; None when it has none."""
 
     connection: ConnectionId
@@ -151,31 +155,37 @@ class TakeReceived(Event):
     source_heard_at: int | None
 
 
-class ReadyReceived(Event):
+class ReadyReceived(Event, frozen=True):
+    """``source_heard_at`` as in `TakeReceived`."""
+
     connection: ConnectionId
     device: DeviceId
     message: HandoffReady
+    source_heard_at: int | None
 
 
-class DeclineReceived(Event):
+class DeclineReceived(Event, frozen=True):
+    """It may come from a device that never joined, so the account is judged here too."""
+
+    account: AccountId
     connection: ConnectionId
     device: DeviceId
     message: HandoffDecline
 
 
-class CancelReceived(Event):
+class CancelReceived(Event, frozen=True):
     connection: ConnectionId
     device: DeviceId
     message: HandoffCancel
 
 
-class ConfirmReceived(Event):
+class ConfirmReceived(Event, frozen=True):
     connection: ConnectionId
     device: DeviceId
     message: HandoffConfirm
 
 
-class SignalReceived(Event):
+class SignalReceived(Event, frozen=True):
     connection: ConnectionId
     device: DeviceId
     message: Signal
@@ -184,13 +194,13 @@ class SignalReceived(Event):
 # -- requests over REST (answered by a `Reply` effect) ----------------------------------------------------------
 
 
-class ReadRequested(Event):
+class ReadRequested(Event, frozen=True):
     """The state as it is committed now."""
 
     request: RequestId
 
 
-class EditRequested(Event):
+class EditRequested(Event, frozen=True):
     """Change the state from outside a connection.
 
     ``form``: "put" (value is the whole new state), "patch" (RFC 6902 ops) or "merge" (RFC 7396).
@@ -205,16 +215,16 @@ class EditRequested(Event):
     intent: Intent = "edit"
 
 
-class StatusRequested(Event):
-    """Pause, resume, complete or archive the session, or rename it (``title``)."""
+class StatusRequested(Event, frozen=True):
+    """Pause, resume, complete or archive the session."""
 
     request: RequestId
     device: str
-    status: Status | None
+    status: Status
     expected: int | None = None
 
 
-class TakeRequested(Event):
+class TakeRequested(Event, frozen=True):
     """A handoff over REST to ``target``, at once (mode take) or as an offer."""
 
     request: RequestId
@@ -227,7 +237,7 @@ class TakeRequested(Event):
     source_heard_at: int | None
 
 
-class RestoreRequested(Event):
+class RestoreRequested(Event, frozen=True):
     """The state of a snapshot comes back as a new entry."""
 
     request: RequestId
@@ -235,17 +245,21 @@ class RestoreRequested(Event):
     state: JsonObject
 
 
-class Deleted(Event):
+class Deleted(Event, frozen=True):
     """The session is gone from the store; everybody is told."""
 
 
 # -- time -------------------------------------------------------------------------------------------------------
 
 
-class TimerFired(Event):
+class TimerFired(Event, frozen=True):
     """The timer set under ``name`` ran out."""
 
     name: str
+
+
+class OfferExpired(Event, frozen=True):
+    """The waiting offer's time is over (the machine tells itself, so that it waits its turn like a request)."""
 
 
 AnyEvent = (
@@ -277,5 +291,5 @@ AnyEvent = (
     | RestoreRequested
     | Deleted
     | TimerFired
+    | OfferExpired
 )
-

@@ -17,7 +17,7 @@ from syncbridge.core.ids import Json, JsonObject, Op
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "syncbridge.v1.json"
 
-Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
+Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$(?!\n)")]
 """An id: no braces (they would move a Redis slot), quotes, spaces or control characters."""
 Name = Annotated[str, Meta(max_length=100)]
 Natural = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -42,17 +42,17 @@ class ClientMessage(Struct, frozen=True, omit_defaults=True, tag_field="type"):
     """What a device says."""
 
 
-class Hello(ClientMessage, tag="hello"):
+class Hello(ClientMessage, frozen=True, tag="hello"):
     token: Annotated[str, Meta(max_length=8192)]
     device: DeviceInfo
     protocol: int = PROTOCOL_VERSION
 
 
-class Auth(ClientMessage, tag="auth"):
+class Auth(ClientMessage, frozen=True, tag="auth"):
     token: Annotated[str, Meta(max_length=8192)]
 
 
-class Join(ClientMessage, tag="join"):
+class Join(ClientMessage, frozen=True, tag="join"):
     """Follow a session; ``seq`` is the number of the device's first unsettled push (all below are settled)."""
 
     session: Id
@@ -61,11 +61,11 @@ class Join(ClientMessage, tag="join"):
     ref: Ref = ""
 
 
-class Leave(ClientMessage, tag="leave"):
+class Leave(ClientMessage, frozen=True, tag="leave"):
     session: Id
 
 
-class Push(ClientMessage, tag="push"):
+class Push(ClientMessage, frozen=True, tag="push"):
     """Change the state.
 
     ``ops`` were made on the state at version ``base`` with the device's own unanswered pushes on top.
@@ -82,48 +82,48 @@ class Push(ClientMessage, tag="push"):
     epoch: Ref | None = None
 
 
-class HandoffOffer(ClientMessage, tag="handoff.offer"):
+class HandoffOffer(ClientMessage, frozen=True, tag="handoff.offer"):
     session: Id
     to: Id
     expires_ms: Counting | None = None
     ref: Ref = ""
 
 
-class HandoffTake(ClientMessage, tag="handoff.take"):
+class HandoffTake(ClientMessage, frozen=True, tag="handoff.take"):
     """ "Continue here"; the device must have joined, so it holds the state."""
 
     session: Id
     ref: Ref = ""
 
 
-class HandoffReady(ClientMessage, tag="handoff.ready"):
+class HandoffReady(ClientMessage, frozen=True, tag="handoff.ready"):
     session: Id
     handoff: Id
 
 
-class HandoffDecline(ClientMessage, tag="handoff.decline"):
+class HandoffDecline(ClientMessage, frozen=True, tag="handoff.decline"):
     session: Id
     handoff: Id
 
 
-class HandoffCancel(ClientMessage, tag="handoff.cancel"):
+class HandoffCancel(ClientMessage, frozen=True, tag="handoff.cancel"):
     session: Id
     handoff: Id
 
 
-class HandoffConfirm(ClientMessage, tag="handoff.confirm"):
+class HandoffConfirm(ClientMessage, frozen=True, tag="handoff.confirm"):
     """The target runs: ends the server's measurement; nothing else depends on it."""
 
     session: Id
     handoff: Id
 
 
-class Signal(ClientMessage, tag="signal"):
+class Signal(ClientMessage, frozen=True, tag="signal"):
     session: Id
     data: Json
 
 
-class Clock(ClientMessage, tag="clock"):
+class Clock(ClientMessage, frozen=True, tag="clock"):
     t0: int | float
 
 
@@ -162,7 +162,7 @@ class WelcomeLimits(Struct, frozen=True):
     devices_max: int
 
 
-class Welcome(ServerMessage, tag="welcome"):
+class Welcome(ServerMessage, frozen=True, tag="welcome"):
     connection: str
     device: str
     server_time: int
@@ -189,7 +189,7 @@ class WaitingOffer(Struct, frozen=True, omit_defaults=True):
     expires_at: int
 
 
-class Joined(ServerMessage, tag="joined"):
+class Joined(ServerMessage, frozen=True, tag="joined"):
     """You are at ``position``: by ``entries`` after what you held (resumed), or by ``state`` (snapshot).
 
     ``hash`` is the digest of the state at ``position``. ``last_seq`` is your highest push in the log. ``reason``
@@ -214,14 +214,14 @@ class Joined(ServerMessage, tag="joined"):
     ref: str = ""
 
 
-class Left(ServerMessage, tag="left"):
+class Left(ServerMessage, frozen=True, tag="left"):
     """You follow this session no more: you left, or it was deleted, or it was set aside as damaged."""
 
     session: str
     reason: str = ""
 
 
-class EntryMessage(ServerMessage, tag="entry"):
+class EntryMessage(ServerMessage, frozen=True, tag="entry"):
     """The next log entry; on the wire the entry's own fields stand beside ``session``."""
 
     session: str
@@ -237,16 +237,17 @@ class EntryMessage(ServerMessage, tag="entry"):
     status: Status | None = None
     handoff: JsonObject | None = None
     conflicts: list[Conflict] = []
+    made_at: int = 0
 
 
-class EntriesMessage(ServerMessage, tag="entries"):
+class EntriesMessage(ServerMessage, frozen=True, tag="entries"):
     """Several next log entries, oldest first."""
 
     session: str
     entries: list[Entry]
 
 
-class Ack(ServerMessage, tag="ack"):
+class Ack(ServerMessage, frozen=True, tag="ack"):
     """Push ``seq`` is entry ``version``, durably; ``ops`` what it became, when that is not what was sent."""
 
     session: str
@@ -257,7 +258,7 @@ class Ack(ServerMessage, tag="ack"):
     conflicts: list[Conflict] = []
 
 
-class Reject(ServerMessage, tag="reject"):
+class Reject(ServerMessage, frozen=True, tag="reject"):
     """Push ``seq`` was not applied.
 
     ``version`` is the head of the log; ``playhead`` the true one where that is the point; ``state`` with its
@@ -279,7 +280,7 @@ class Reject(ServerMessage, tag="reject"):
     expected_seq: int = 0
 
 
-class HandoffOffered(ServerMessage, tag="handoff.offered"):
+class HandoffOffered(ServerMessage, frozen=True, tag="handoff.offered"):
     """To the source: your offer stands; ``waiting`` when the target is not there."""
 
     session: str
@@ -290,7 +291,7 @@ class HandoffOffered(ServerMessage, tag="handoff.offered"):
     ref: str = ""
 
 
-class HandoffPrepare(ServerMessage, tag="handoff.prepare"):
+class HandoffPrepare(ServerMessage, frozen=True, tag="handoff.prepare"):
     """To the target: hold this position, then say ready (join first where you have not)."""
 
     session: str
@@ -302,7 +303,7 @@ class HandoffPrepare(ServerMessage, tag="handoff.prepare"):
     playhead: JsonObject | None = None
 
 
-class HandoffDone(ServerMessage, tag="handoff.done"):
+class HandoffDone(ServerMessage, frozen=True, tag="handoff.done"):
     """It moved: ``active`` holds ``fence`` from entry ``version`` on."""
 
     session: str
@@ -316,7 +317,7 @@ class HandoffDone(ServerMessage, tag="handoff.done"):
     ref: str = ""
 
 
-class HandoffFailed(ServerMessage, tag="handoff.failed"):
+class HandoffFailed(ServerMessage, frozen=True, tag="handoff.failed"):
     """It did not move; the source still runs. ``reason``: declined, cancelled, expired, superseded, ended."""
 
     session: str
@@ -325,7 +326,7 @@ class HandoffFailed(ServerMessage, tag="handoff.failed"):
     active: str | None = None
 
 
-class PresenceMessage(ServerMessage, tag="presence"):
+class PresenceMessage(ServerMessage, frozen=True, tag="presence"):
     session: str
     device: str
     online: bool
@@ -334,13 +335,13 @@ class PresenceMessage(ServerMessage, tag="presence"):
     platform: str = ""
 
 
-class SignalMessage(ServerMessage, tag="signal"):
+class SignalMessage(ServerMessage, frozen=True, tag="signal"):
     session: str
     device: str
     data: Json
 
 
-class ClockMessage(ServerMessage, tag="clock"):
+class ClockMessage(ServerMessage, frozen=True, tag="clock"):
     """NTP's timestamps (RFC 5905 section 8): ``t1`` received, ``t2`` sent; the device adds its own t3."""
 
     t0: int | float
@@ -348,15 +349,15 @@ class ClockMessage(ServerMessage, tag="clock"):
     t2: int
 
 
-class TokenExpiring(ServerMessage, tag="token.expiring"):
+class TokenExpiring(ServerMessage, frozen=True, tag="token.expiring"):
     expires_at: int
 
 
-class TokenAccepted(ServerMessage, tag="token.accepted"):
+class TokenAccepted(ServerMessage, frozen=True, tag="token.accepted"):
     expires_at: int
 
 
-class ErrorMessage(ServerMessage, tag="error"):
+class ErrorMessage(ServerMessage, frozen=True, tag="error"):
     code: str
     message: str
     retry: str
@@ -367,7 +368,7 @@ class ErrorMessage(ServerMessage, tag="error"):
     devices: list[DevicePresence] = []
 
 
-class Goodbye(ServerMessage, tag="goodbye"):
+class Goodbye(ServerMessage, frozen=True, tag="goodbye"):
     reason: str
     reconnect_after_ms: int
 

@@ -1,0 +1,32 @@
+"""Error answers: which message a fault is about, and the forms it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from syncbridge import errors
+from syncbridge.core import events as on
+from syncbridge.core.messages import ErrorMessage
+
+_ABOUT: dict[type, str] = {
+    on.MemberJoined: "join",
+    on.PushReceived: "push",
+    on.OfferReceived: "handoff.offer",
+    on.TakeReceived: "handoff.take",
+    on.ReadyReceived: "handoff.ready",
+    on.DeclineReceived: "handoff.decline",
+    on.CancelReceived: "handoff.cancel",
+    on.ConfirmReceived: "handoff.confirm",
+}
+
+
+def error_about(fault: errors.SyncBridgeError, event: Any, session: str) -> ErrorMessage:
+    """The `error` message that answers ``event``; its ``ref`` is echoed."""
+    return ErrorMessage(
+        fault.code,
+        fault.message,
+        fault.retry,
+        about=_ABOUT.get(type(event), ""),
+        session=session,
+        ref=getattr(getattr(event, "message", None), "ref", ""),
+    )

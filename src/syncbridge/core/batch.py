@@ -1,0 +1,169 @@
+"""One batch: events worked off together, the entries they came to, and what is said once those are committed.
+
+Nothing of a batch has happened until its transaction is committed; `undo` takes it back, and the same events worked
+off again against a newer log give whatever they mean there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from syncbridge._ext import measure
+from syncbridge.core.digest import state_hash
+from syncbridge.core.effects import AnyEffect, Deliver, Measured, Send, StateView
+from syncbridge.core.entry import Entry, Position, Txn
+from syncbridge.core.ids import ConnectionId, JsonObject
+from syncbridge.core.log import SessionLog
+from syncbridge.core.messages import Joined, WaitingOffer
+from syncbridge.core.playhead import KEY
+
+if TYPE_CHECKING:
+    from syncbridge.core.events import AnyEvent
+    from syncbridge.core.session import SessionMachine
+
+FEW_ENTRIES = 16
+"""So few entries are sent without weighing them against the state."""
+
+
+class Batch:
+    """See the module's text. ``mark`` is the committed place the batch started from."""
+
+    __slots__ = (
+        "_run",
+        "_run_but",
+        "digests",
+        "effects",
+        "entries",
+        "events",
+        "gone",
+        "log",
+        "machine",
+        "mark",
+        "now_ms",
+        "txn",
+        "wants_snapshot",
+    )
+
+    def __init__(self, machine: SessionMachine, log: SessionLog, now_ms: int) -> None:
+        self.machine = machine
+        self.log = log
+        self.now_ms = now_ms
+        self.mark = log.mark()
+        self.events: list[AnyEvent] = []
+        self.entries: list[Entry] = []
+        self.digests: list[int] = []
+        self.effects: list[AnyEffect] = []
+        self.gone: set[ConnectionId] = set()
+        self.txn: Txn | None = None
+        self.wants_snapshot = False
+        self._run: Deliver | None = None
+        self._run_but: ConnectionId | None = None
+        machine.ledger.begin()
+
+    def undo(self) -> None:
+        """Members and ledger stand where they stood before the batch (the log is rolled back by its owner)."""
+        self.machine.members.rewind(self.mark.version)
+        self.machine.ledger.undo()
+
+    def say(self, effect: AnyEffect) -> None:
+        """To be said once the batch is committed, in this order."""
+        self._run = None
+        self.effects.append(effect)
+
+    def append(
+        self,
+        entry: Entry,
+        *,
+        digest: int = 0,
+        state: JsonObject | None = None,
+        size: int = -1,
+        but: ConnectionId | None = None,
+    ) -> None:
+        """``entry`` is the next one; every member but ``but`` (who gets an answer of its own) is told."""
+        self.log.append(entry, digest, state, size)
+        self.entries.append(entry)
+        self.digests.append(digest)
+        if entry.kind in ("handoff", "status") or entry.status is not None:
+            self.wants_snapshot = True
+        told = self.machine.members.receivers(entry.version, but)
+        run = self._run
+        if run is not None and self._run_but == but and run.connections == told:
+            # One frame for a burst of the same device. Its acks in between go to another connection.
+            run.entries.append(entry)
+            return
+        if told:
+            self._run, self._run_but = Deliver([entry], told), but
+            self.effects.append(self._run)
+
+    def answer(self, effect: Send) -> None:
+        """An answer to the device whose entries are being told: it does not break the burst of the others."""
+        if self._run is not None and self._run_but != effect.connection:
+            self._run = None
+        self.effects.append(effect)
+
+    def catch_up(self, connection: ConnectionId, reason: str, ref: str = "") -> list[AnyEffect]:
+        """One `joined` that brings the member from what it was told to the head."""
+        member = self.machine.members.by_connection.get(connection)
+        if member is None:
+            return []
+        have = member.version if member.version >= 0 else None
+        return [Send(connection, self.joined(connection, have, reason, ref)), Measured("resume", 1, reason)]
+
+    def joined(self, connection: ConnectionId, have: int | None, reason: str, ref: str) -> Joined:
+        """The answer to a member that holds version ``have`` of this log (None: nothing of use)."""
+        log, machine = self.log, self.machine
+        member = machine.members.by_connection[connection]
+        entries: list[Entry] | None = None
+        if have is None:
+            reason = reason or "new"
+        elif have > log.version:
+            reason = "ahead"
+        elif have < log.floor or log.version - have > machine.limits.resume_entries_max:
+            reason = "behind"
+        else:
+            entries = log.after(have)
+            if len(entries) > FEW_ENTRIES and sum(measure(entry.ops) for entry in entries) > log.size:
+                entries, reason = None, "smaller"
+        member.version, member.is_lagging = log.version, False
+        offer = log.offer
+        return Joined(
+            session=log.session,
+            position=Position(log.epoch, log.version),
+            mode="snapshot" if entries is None else "resumed",
+            hash=state_hash(log.state),
+            fence=log.fence,
+            active=log.active,
+            status=log.status,
+            kind=log.kind,
+            last_seq=log.last_seq(member.device),
+            devices=machine.members.devices(log.active),
+            server_time=self.now_ms,
+            reason=reason,
+            entries=entries,
+            state=log.state if entries is None else None,
+            offer=None if offer is None else WaitingOffer(offer.id, offer.source, str(offer.target), offer.expires_at),
+            ref=ref,
+        )
+
+    def playhead(self) -> JsonObject | None:
+        """The anchor as it stands in the state."""
+        value = self.log.state.get(KEY)
+        return value if type(value) is dict else None
+
+    def view(self, *, handoff: str = "", uncertainty_ms: int = 0, is_waiting: bool = False) -> StateView:
+        """What REST shows at this place."""
+        log = self.log
+        return StateView(
+            epoch=log.epoch,
+            version=log.version,
+            status=log.status,
+            fence=log.fence,
+            active=log.active,
+            updated_at=log.updated_at,
+            hash=state_hash(log.state),
+            state=log.state,
+            size=log.size,
+            handoff=handoff,
+            uncertainty_ms=uncertainty_ms,
+            is_waiting=is_waiting,
+        )

@@ -1,0 +1,496 @@
+"""One connection: who is speaking, which sessions it follows, when it must end.
+
+Theory. A connection is nobody until `hello` was admitted; then it is one device of one account until it closes.
+It owns no session state: what concerns a session is handed to that session's machine with the device's proven
+identity, and the session judges it.
+
+============== ============================== ============================== ===========================
+state          a message                      the gate's answer              time
+============== ============================== ============================== ===========================
+AWAITING       hello -> ask the gate,         (never asked)                  hello_timeout: close 4401
+               CHECKING; anything else:
+               `hello_required`, close 4401
+CHECKING       kept, at most 64, until the    admitted: `welcome`, READY,    hello_timeout: close 4401
+               gate answers                   kept messages follow
+                                              refused: error, close
+READY          hello: `already_hello`;        renewed: new expiry            token_warning: tell;
+               auth -> ask the gate;          refused: error, close 4401     token_expiry: close 4401
+               the rest -> session or answer
+CLOSED         nothing                        nothing                        nothing
+============== ============================== ============================== ===========================
+
+Malformed messages are answered and counted; past ``bad_messages_max`` the connection is closed with 4400.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import assert_never
+
+from msgspec import Struct
+
+from syncbridge import errors
+from syncbridge.core import events as session_events
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, HandoffId, SessionId
+from syncbridge.core.messages import (
+    PROTOCOL_VERSION,
+    AnyClientMessage,
+    Auth,
+    Clock,
+    ClockMessage,
+    DeviceInfo,
+    DevicePresence,
+    ErrorMessage,
+    Goodbye,
+    HandoffCancel,
+    HandoffConfirm,
+    HandoffDecline,
+    HandoffOffer,
+    HandoffReady,
+    HandoffTake,
+    Hello,
+    Join,
+    Leave,
+    Left,
+    Push,
+    ServerMessage,
+    Signal,
+    TokenAccepted,
+    TokenExpiring,
+    Welcome,
+    WelcomeLimits,
+)
+from syncbridge.errors import SyncBridgeError
+from syncbridge.limits import Limits
+
+KEPT_MESSAGES_MAX = 64
+"""What a device may say between its `hello` and our answer; a well-behaved one pipelines its joins."""
+
+
+class ConnectionState(Enum):
+    AWAITING = "awaiting"
+    CHECKING = "checking"
+    READY = "ready"
+    CLOSED = "closed"
+
+
+# -- events -----------------------------------------------------------------------------------------------------
+
+
+class ConnectionEvent(Struct, frozen=True, gc=False):
+    """A fact that reached the connection."""
+
+
+class Opened(ConnectionEvent, frozen=True):
+    """The handshake is done; the hello timer starts."""
+
+
+class MessageReceived(ConnectionEvent, frozen=True):
+    """A well-formed message; for a push its body digest; for a handoff the id it gets; else 0 and ""."""
+
+    message: AnyClientMessage
+    digest: int = 0
+    new_id: str = ""
+
+
+class MalformedReceived(ConnectionEvent, frozen=True):
+    """A frame that is no message: ``code`` is `bad_message` or `unknown_type`; the sentence names the place."""
+
+    code: str
+    message: str
+
+
+class Admitted(ConnectionEvent, frozen=True):
+    """The gate let the device in; ``scope`` limits it to one session."""
+
+    account: AccountId
+    device: DeviceId
+    expires_at: int
+    roster: tuple[DeviceInfo, ...]
+    scope: SessionId | None = None
+
+
+class Refused(ConnectionEvent, frozen=True):
+    """The gate did not (for `hello` or for `auth`)."""
+
+    code: str
+    message: str
+    devices: tuple[DeviceInfo, ...] = ()
+
+
+class Renewed(ConnectionEvent, frozen=True):
+    """The token given by `auth` is valid for the same account and device."""
+
+    expires_at: int
+
+
+class RosterKnown(ConnectionEvent, frozen=True):
+    """The account's devices are these now."""
+
+    roster: tuple[DeviceInfo, ...]
+
+
+class SessionLost(ConnectionEvent, frozen=True):
+    """The session's machine follows this connection no more (refused, deleted, broken)."""
+
+    session: SessionId
+
+
+class Dismissed(ConnectionEvent, frozen=True):
+    """Somebody above ends the connection: ``code`` is an error code (device_replaced, forbidden, too_slow, ...)."""
+
+    code: str
+
+
+class Draining(ConnectionEvent, frozen=True):
+    """The node goes away: say goodbye."""
+
+    reconnect_after_ms: int
+    reason: str = "restart"
+
+
+class PeerClosed(ConnectionEvent, frozen=True):
+    """The socket is gone; ``heard_at`` is when it was last read from; ``is_clean`` after a close handshake."""
+
+    heard_at: int
+
+
+class ConnectionTimer(ConnectionEvent, frozen=True):
+    name: str
+
+
+AnyConnectionEvent = (
+    Opened
+    | MessageReceived
+    | MalformedReceived
+    | Admitted
+    | Refused
+    | Renewed
+    | RosterKnown
+    | SessionLost
+    | Dismissed
+    | Draining
+    | PeerClosed
+    | ConnectionTimer
+)
+
+# -- effects ----------------------------------------------------------------------------------------------------
+
+
+class ConnectionEffect(Struct, frozen=True, gc=False):
+    """An order to the runtime."""
+
+
+class SendMessage(ConnectionEffect, frozen=True):
+    message: ServerMessage
+
+
+class CloseConnection(ConnectionEffect, frozen=True):
+    """Close with this WebSocket close code; ``reason`` is a fixed sentence of ours."""
+
+    code: int
+    reason: str
+
+
+class Admit(ConnectionEffect, frozen=True):
+    """Ask the gate; answered by `Admitted` or `Refused`."""
+
+    token: str
+    device: DeviceInfo
+
+
+class Renew(ConnectionEffect, frozen=True):
+    """Ask the gate; answered by `Renewed` or `Refused`."""
+
+    token: str
+    account: AccountId
+    device: DeviceId
+
+
+class Announce(ConnectionEffect, frozen=True):
+    """The device is here: an older connection of it is dismissed, waiting offers are looked for."""
+
+    account: AccountId
+    device: DeviceId
+
+
+class ToSession(ConnectionEffect, frozen=True):
+    """Hand the event to the session's machine.
+
+    For a `TakeReceived` or `ReadyReceived` the runtime fills in ``source_heard_at``; nothing else changes.
+    """
+
+    session: SessionId
+    event: session_events.Event
+
+
+class SetConnectionTimer(ConnectionEffect, frozen=True):
+    name: str
+    at_ms: int
+
+
+AnyConnectionEffect = SendMessage | CloseConnection | Admit | Renew | Announce | ToSession | SetConnectionTimer
+
+
+class ConnectionMachine:
+    """One connection's rules (see the module's table).
+
+    Invariants   after CloseConnection nothing but ToSession(MemberLeft) is emitted;
+                 every session in ``joined`` got a MemberJoined and gets exactly one MemberLeft;
+                 a session event carries the admitted device, never what the peer claims.
+    """
+
+    __slots__ = (
+        "account",
+        "bad_messages",
+        "connection",
+        "device",
+        "expires_at",
+        "joined",
+        "kept",
+        "limits",
+        "roster",
+        "scope",
+        "state",
+    )
+
+    def __init__(self, connection: ConnectionId, limits: Limits) -> None:
+        self.connection = connection
+        self.limits = limits
+        self.state = ConnectionState.AWAITING
+        self.account = AccountId("")
+        self.device = DeviceId("")
+        self.scope: SessionId | None = None
+        self.expires_at = 0
+        self.roster: tuple[DeviceInfo, ...] = ()
+        self.joined: set[SessionId] = set()
+        self.kept: list[MessageReceived] | None = None
+        self.bad_messages = 0
+
+    def receive(self, event: AnyConnectionEvent, now_ms: int) -> list[AnyConnectionEffect]:
+        """What is to be done about ``event``; never raises for what the peer did."""
+        if self.state is ConnectionState.CLOSED:
+            return self._leave_all(event.heard_at, is_gone=True) if isinstance(event, PeerClosed) else []
+        match event:
+            case MessageReceived():
+                return self._on_message(event, now_ms)
+            case MalformedReceived():
+                return self._on_malformed(event)
+            case Opened():
+                return [SetConnectionTimer("hello", now_ms + self.limits.hello_timeout_ms)]
+            case Admitted():
+                return self._on_admitted(event, now_ms)
+            case Refused():
+                return self._on_refused(event)
+            case Renewed():
+                self.expires_at = event.expires_at
+                return [SendMessage(TokenAccepted(event.expires_at)), *self._token_timer(now_ms)]
+            case RosterKnown():
+                self.roster = event.roster
+                if self.state is ConnectionState.READY and all(info.id != self.device for info in event.roster):
+                    return self._close(errors.DeviceUnknown(), about="")
+                return []
+            case SessionLost():
+                self.joined.discard(event.session)
+                return []
+            case Dismissed():
+                return self._close(errors.by_code()[event.code](), about="")
+            case Draining():
+                effects: list[AnyConnectionEffect] = [SendMessage(Goodbye(event.reason, event.reconnect_after_ms))]
+                self.state = ConnectionState.CLOSED
+                return [*effects, CloseConnection(1012, "restarting")]
+            case PeerClosed():
+                self.state = ConnectionState.CLOSED
+                return self._leave_all(event.heard_at, is_gone=True)
+            case ConnectionTimer():
+                return self._on_timer(event.name, now_ms)
+            case _ as never:
+                assert_never(never)
+
+    # -- hello and the gate -------------------------------------------------------------------------------------
+
+    def _on_message(self, event: MessageReceived, now_ms: int) -> list[AnyConnectionEffect]:
+        message = event.message
+        if self.state is ConnectionState.READY:
+            return self._on_ready(event, now_ms)
+        if self.state is ConnectionState.CHECKING:
+            if self.kept is None:
+                self.kept = []
+            if len(self.kept) >= KEPT_MESSAGES_MAX:
+                return self._close(errors.BadMessage(f"more than {KEPT_MESSAGES_MAX} messages before `welcome`"))
+            self.kept.append(event)
+            return []
+        if not isinstance(message, Hello):
+            return self._close(errors.HelloRequired())
+        if message.protocol != PROTOCOL_VERSION:
+            fault = errors.ProtocolUnsupported(f"protocol {PROTOCOL_VERSION} is spoken here, not {message.protocol}")
+            return self._close(fault, about="hello")
+        self.state = ConnectionState.CHECKING
+        return [Admit(message.token, message.device)]
+
+    def _on_admitted(self, event: Admitted, now_ms: int) -> list[AnyConnectionEffect]:
+        if self.state is not ConnectionState.CHECKING:
+            return []
+        self.state = ConnectionState.READY
+        self.account, self.device, self.scope = event.account, event.device, event.scope
+        self.roster, self.expires_at = event.roster, event.expires_at
+        limits = self.limits
+        effects: list[AnyConnectionEffect] = [
+            SendMessage(
+                Welcome(
+                    connection=self.connection,
+                    device=self.device,
+                    server_time=now_ms,
+                    heartbeat_ms=limits.heartbeat_ms,
+                    limits=WelcomeLimits(
+                        message_bytes_max=limits.message_bytes_max,
+                        state_bytes_max=limits.state_bytes_max,
+                        state_depth_max=limits.state_depth_max,
+                        ops_max=limits.ops_max,
+                        inflight_max=limits.inflight_max,
+                        joins_max=limits.joins_max,
+                        devices_max=limits.devices_max,
+                    ),
+                    token_expires_at=event.expires_at,
+                )
+            ),
+            *self._token_timer(now_ms),
+            Announce(self.account, self.device),
+        ]
+        kept, self.kept = self.kept or [], None
+        for message in kept:
+            effects += self.receive(message, now_ms)
+        return effects
+
+    def _on_refused(self, event: Refused) -> list[AnyConnectionEffect]:
+        kind = errors.by_code()[event.code]
+        devices = [DevicePresence(info.id, info.name, info.platform) for info in event.devices]
+        about = "hello" if self.state is ConnectionState.CHECKING else "auth"
+        if about == "auth" and issubclass(kind, errors.DependencyFault):
+            # The old token is still good: a gate that cannot be reached is no reason to end a session.
+            return [SendMessage(ErrorMessage(kind.code, event.message, kind.retry, about=about))]
+        return self._close(kind(event.message), about=about, devices=devices)
+
+    def _token_timer(self, now_ms: int) -> list[AnyConnectionEffect]:
+        if not self.expires_at:
+            return []
+        warn_at = max(now_ms, self.expires_at - self.limits.token_warning_ms)
+        return [SetConnectionTimer("token", warn_at)]
+
+    # -- a ready connection -------------------------------------------------------------------------------------
+
+    def _on_ready(self, event: MessageReceived, now_ms: int) -> list[AnyConnectionEffect]:
+        message, me, device = event.message, self.connection, self.device
+        if isinstance(message, Push):
+            return self._route(message.session, "push", session_events.PushReceived(me, device, message, event.digest))
+        match message:
+            case Join():
+                return self._on_join(message)
+            case Leave():
+                return self._on_leave(message, now_ms)
+            case Clock():
+                return [SendMessage(ClockMessage(message.t0, now_ms, now_ms))]
+            case Signal():
+                return self._route(message.session, "signal", session_events.SignalReceived(me, device, message))
+            case HandoffOffer():
+                offer = session_events.OfferReceived(me, device, message, HandoffId(event.new_id))
+                return self._route(message.session, "handoff.offer", offer, message.ref)
+            case HandoffTake():
+                take = session_events.TakeReceived(me, device, message, HandoffId(event.new_id), None)
+                return self._route(message.session, "handoff.take", take, message.ref)
+            case HandoffReady():
+                return self._route(
+                    message.session, "handoff.ready", session_events.ReadyReceived(me, device, message, None)
+                )
+            case HandoffDecline():
+                decline = session_events.DeclineReceived(self.account, me, device, message)
+                return self._route(message.session, "handoff.decline", decline, is_open=True)
+            case HandoffCancel():
+                cancel = session_events.CancelReceived(me, device, message)
+                return self._route(message.session, "handoff.cancel", cancel)
+            case HandoffConfirm():
+                confirm = session_events.ConfirmReceived(me, device, message)
+                return self._route(message.session, "handoff.confirm", confirm)
+            case Auth():
+                return [Renew(message.token, self.account, self.device)]
+            case Hello():
+                return [self._error(errors.AlreadyHello(), about="hello")]
+            case _ as never:
+                assert_never(never)
+
+    def _on_join(self, message: Join) -> list[AnyConnectionEffect]:
+        session = SessionId(message.session)
+        if self.scope is not None and session != self.scope:
+            return [self._error(errors.NotFound(), about="join", session=session, ref=message.ref)]
+        if session not in self.joined and len(self.joined) >= self.limits.joins_max:
+            fault = errors.JoinsExceeded(f"a connection follows at most {self.limits.joins_max} sessions; leave one")
+            return [self._error(fault, about="join", session=session, ref=message.ref)]
+        self.joined.add(session)
+        joined = session_events.MemberJoined(self.connection, self.account, self.device, self.roster, message)
+        return [ToSession(session, joined)]
+
+    def _on_leave(self, message: Leave, now_ms: int) -> list[AnyConnectionEffect]:
+        session = SessionId(message.session)
+        if session not in self.joined:
+            return [self._error(errors.NotJoined(), about="leave", session=session)]
+        self.joined.discard(session)
+        return [
+            ToSession(session, session_events.MemberLeft(self.connection, now_ms, is_gone=False)),
+            SendMessage(Left(session, "left")),
+        ]
+
+    def _route(
+        self, to: str, about: str, event: session_events.Event, ref: str = "", *, is_open: bool = False
+    ) -> list[AnyConnectionEffect]:
+        session = SessionId(to)
+        if session in self.joined or (is_open and (self.scope is None or session == self.scope)):
+            return [ToSession(session, event)]
+        return [self._error(errors.NotJoined(), about=about, session=session, ref=ref)]
+
+    # -- trouble and time ---------------------------------------------------------------------------------------
+
+    def _on_malformed(self, event: MalformedReceived) -> list[AnyConnectionEffect]:
+        fault = errors.by_code()[event.code](event.message)
+        self.bad_messages += 1
+        if self.state is not ConnectionState.READY or self.bad_messages > self.limits.bad_messages_max:
+            closing = errors.BadMessage(event.message)
+            return self._close(closing if fault.close_code is None else fault)
+        return [self._error(fault)]
+
+    def _on_timer(self, name: str, now_ms: int) -> list[AnyConnectionEffect]:
+        if name == "hello":
+            return [] if self.state is ConnectionState.READY else self._close(errors.HelloTimeout())
+        if name == "token" and self.expires_at:
+            if now_ms >= self.expires_at:
+                return self._close(errors.TokenExpired())
+            return [SendMessage(TokenExpiring(self.expires_at)), SetConnectionTimer("token", self.expires_at)]
+        return []
+
+    def _error(
+        self,
+        fault: SyncBridgeError,
+        *,
+        about: str = "",
+        session: str = "",
+        ref: str = "",
+        devices: list[DevicePresence] | None = None,
+    ) -> SendMessage:
+        return SendMessage(
+            ErrorMessage(
+                fault.code, fault.message, fault.retry, about=about, session=session, ref=ref, devices=devices or []
+            )
+        )
+
+    def _close(
+        self, fault: SyncBridgeError, *, about: str = "", devices: list[DevicePresence] | None = None
+    ) -> list[AnyConnectionEffect]:
+        self.state = ConnectionState.CLOSED
+        self.kept = None
+        return [
+            self._error(fault, about=about, devices=devices),
+            CloseConnection(fault.close_code or 1011, type(fault).meaning),
+        ]
+
+    def _leave_all(self, heard_at: int, *, is_gone: bool) -> list[AnyConnectionEffect]:
+        joined, self.joined = sorted(self.joined), set()
+        return [ToSession(session, session_events.MemberLeft(self.connection, heard_at, is_gone)) for session in joined]

@@ -1,0 +1,298 @@
+"""A session's log in memory: the fold of its entries, its recent past, and a way back from a commit that failed.
+
+`SessionLog` holds what the snapshot and the entries after it say, and the states of the recent past: a few
+checkpoints that share what did not change (the core copies paths, not documents), so the state at any version
+since ``floor`` costs at most ``checkpoint_entries`` small patches. Entries are appended before their commit is
+known to have worked; `mark` and `rollback` take them off again.
+
+Invariants
+    ``entries`` are contiguous, from ``floor + 1`` to ``version``;
+    ``checkpoints`` ascend and the first one is at ``floor``;
+    every device's settled pushes ascend in seq and in version.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from syncbridge._ext import apply_measured, apply_patch, measure
+from syncbridge.core.entry import Entry, HandoffNote, Settled, Snapshot, Status
+from syncbridge.core.ids import AccountId, JsonObject, SessionId
+from syncbridge.core.playhead import KEY
+from syncbridge.limits import Limits
+
+ANY_SIZE = 2**62
+"""A committed entry was within the limit of its day; reading it back is not the time to judge."""
+
+
+class Mark(NamedTuple):
+    """What `rollback` puts back; the deques are cut by version."""
+
+    version: int
+    state: JsonObject
+    size: int
+    fence: int
+    active: str | None
+    status: Status
+    offer: HandoffNote | None
+    offer_version: int
+    seek_version: int
+    seek_device: str
+    playhead_version: int
+    fence_version: int
+    updated_at: int
+
+
+class SessionLog:
+    """See the module's text."""
+
+    __slots__ = (
+        "account",
+        "active",
+        "checkpoints",
+        "created_at",
+        "entries",
+        "epoch",
+        "fence",
+        "fence_version",
+        "floor",
+        "heard",
+        "kind",
+        "limits",
+        "offer",
+        "offer_version",
+        "playhead_version",
+        "seek_device",
+        "seek_version",
+        "session",
+        "settled",
+        "size",
+        "state",
+        "status",
+        "title",
+        "updated_at",
+        "version",
+    )
+
+    def __init__(self, snapshot: Snapshot, limits: Limits) -> None:
+        self.limits = limits
+        self.session = snapshot.session
+        self.account = snapshot.account
+        self.kind = snapshot.type
+        self.title = snapshot.title
+        self.epoch = snapshot.epoch
+        self.version = self.floor = snapshot.version
+        self.created_at = snapshot.created_at
+        self.updated_at = snapshot.at
+        self.state = snapshot.state
+        self.size = snapshot.size
+        self.fence = snapshot.fence
+        self.active = snapshot.active
+        self.status: Status = snapshot.status
+        self.offer = snapshot.offer
+        self.offer_version = snapshot.offer_version
+        self.seek_version = snapshot.seek_version
+        self.seek_device = snapshot.seek_device
+        self.playhead_version = snapshot.playhead_version
+        self.fence_version = snapshot.fence_version
+        self.heard: dict[str, int] = dict(snapshot.heard)
+        self.settled: dict[str, deque[Settled]] = {
+            device: deque(settled) for device, settled in snapshot.settled.items()
+        }
+        self.entries: deque[Entry] = deque()
+        self.checkpoints: list[tuple[int, JsonObject]] = [(snapshot.version, snapshot.state)]
+
+    # -- growing ------------------------------------------------------------------------------------------------
+
+    def append(self, entry: Entry, digest: int, state: JsonObject | None = None, size: int = -1) -> None:
+        """``entry`` is the head; ``state`` and ``size`` where the caller has applied its ops already.
+
+        Raises PatchError when the ops do not apply: the log is damaged then, for it was valid when committed.
+        """
+        if state is None:
+            state, size = self.state, self.size
+            if entry.ops:
+                state, size = apply_measured(state, size, entry.ops, size_max=ANY_SIZE)
+        version = entry.version
+        if state is not self.state and state.get(KEY) is not self.state.get(KEY):
+            self.playhead_version = version
+            if entry.intent == "seek" or entry.kind == "restore":
+                self.seek_version, self.seek_device = version, entry.device
+        self.state, self.size, self.version = state, size, version
+        self.updated_at = entry.at
+        if entry.status is not None:
+            self.status = entry.status
+            if entry.status in ("completed", "archived"):
+                self.offer = None
+        if entry.fence:
+            self.fence, self.active, self.fence_version = entry.fence, entry.active, version
+            self.offer = None
+        elif entry.kind == "offer":
+            self.offer, self.offer_version = entry.handoff, version
+        elif entry.kind == "withdraw":
+            self.offer = None
+        if entry.seq:
+            settled = self.settled.get(entry.device)
+            if settled is None:
+                settled = self.settled[entry.device] = deque()
+            settled.append(Settled(entry.seq, version, digest))
+        self.entries.append(entry)
+        if version - self.checkpoints[-1][0] >= self.limits.checkpoint_entries:
+            self.checkpoints.append((version, state))
+
+    def trim(self) -> None:
+        """Forget what is past the bounds; to be called when everything appended is committed."""
+        limits = self.limits
+        for settled in self.settled.values():
+            while len(settled) > limits.inflight_max:
+                settled.popleft()
+        excess = len(self.entries) - limits.log_entries_kept_max
+        if excess <= 0:
+            return
+        # Cut at a checkpoint, so that the floor's state is known without any patching.
+        keep_from = next((i for i, (version, _) in enumerate(self.checkpoints) if version >= self.floor + excess), -1)
+        if keep_from <= 0:
+            return
+        del self.checkpoints[:keep_from]
+        floor = self.checkpoints[0][0]
+        while self.floor < floor:
+            self.entries.popleft()
+            self.floor += 1
+
+    def mark(self) -> Mark:
+        """Where we are now, for `rollback`."""
+        return Mark(
+            self.version,
+            self.state,
+            self.size,
+            self.fence,
+            self.active,
+            self.status,
+            self.offer,
+            self.offer_version,
+            self.seek_version,
+            self.seek_device,
+            self.playhead_version,
+            self.fence_version,
+            self.updated_at,
+        )
+
+    def rollback(self, mark: Mark) -> None:
+        """Everything appended since ``mark`` is gone."""
+        while self.entries and self.entries[-1].version > mark.version:
+            entry = self.entries.pop()
+            if entry.seq:
+                self.settled[entry.device].pop()
+        while self.checkpoints[-1][0] > mark.version:
+            self.checkpoints.pop()
+        self.version, self.state, self.size, self.fence, self.active, self.status = mark[:6]
+        self.offer, self.offer_version, self.seek_version, self.seek_device = mark[6:10]
+        self.playhead_version, self.fence_version, self.updated_at = mark[10:]
+
+    # -- looking back -------------------------------------------------------------------------------------------
+
+    def entry(self, version: int) -> Entry | None:
+        """The entry at ``version``, where it is still held."""
+        index = version - self.floor - 1
+        return self.entries[index] if 0 <= index < len(self.entries) else None
+
+    def after(self, version: int) -> list[Entry]:
+        """The entries after ``version`` (which is not below the floor), oldest first."""
+        count = self.version - version
+        if count <= 0:
+            return []
+        if count == 1:
+            return [self.entries[-1]]
+        entries = self.entries
+        return [entries[index] for index in range(len(entries) - count, len(entries))]
+
+    def state_at(self, version: int) -> JsonObject:
+        """The state at ``version``, which lies between the floor and the head."""
+        if version == self.version:
+            return self.state
+        known, state = self.checkpoints[0]
+        for checkpoint, there in reversed(self.checkpoints):
+            if checkpoint <= version:
+                known, state = checkpoint, there
+                break
+        for at in range(known + 1, version + 1):
+            ops = self.entries[at - self.floor - 1].ops
+            if ops:
+                state = apply_patch(state, ops)
+        return state
+
+    def last_seq(self, device: str) -> int:
+        """The highest push of ``device`` in the log; 0 when there is none."""
+        settled = self.settled.get(device)
+        return settled[-1].seq if settled else 0
+
+    def snapshot(self) -> Snapshot:
+        """All of it at the head; shares the state, which nobody changes."""
+        return Snapshot(
+            session=self.session,
+            account=self.account,
+            type=self.kind,
+            epoch=self.epoch,
+            version=self.version,
+            at=self.updated_at,
+            created_at=self.created_at,
+            state=self.state,
+            size=self.size,
+            fence=self.fence,
+            active=self.active,
+            status=self.status,
+            settled={
+                device: list(settled)[-self.limits.inflight_max :]
+                for device, settled in self.settled.items()
+                if settled
+            },
+            seek_version=self.seek_version,
+            seek_device=self.seek_device,
+            playhead_version=self.playhead_version,
+            fence_version=self.fence_version,
+            heard=dict(self.heard),
+            offer=self.offer,
+            offer_version=self.offer_version,
+            title=self.title,
+        )
+
+
+def founding(
+    state: JsonObject,
+    *,
+    session: str,
+    account: str,
+    kind: str,
+    title: str,
+    epoch: str,
+    device: str,
+    now_ms: int,
+) -> tuple[Snapshot, Entry]:
+    """The first entry of a new session and the snapshot of it; ``device`` ("" for none) is its first owner."""
+    entry = Entry(
+        version=1,
+        kind="create",
+        at=now_ms,
+        device=device,
+        ops=[{"op": "replace", "path": "", "value": state}],
+        fence=1 if device else 0,
+        active=device or None,
+        status="active",
+    )
+    snapshot = Snapshot(
+        session=SessionId(session),
+        account=AccountId(account),
+        type=kind,
+        title=title,
+        epoch=epoch,
+        version=1,
+        at=now_ms,
+        created_at=now_ms,
+        state=state,
+        size=measure(state),
+        fence=entry.fence,
+        active=entry.active,
+        fence_version=1 if device else 0,
+    )
+    return snapshot, entry

@@ -1,0 +1,100 @@
+"""Who follows a session, on which connection, and how far each has been told."""
+
+from __future__ import annotations
+
+from syncbridge.core.effects import AnyEffect, Broadcast
+from syncbridge.core.ids import ConnectionId, DeviceId
+from syncbridge.core.messages import DeviceInfo, DevicePresence, PresenceMessage
+
+UNTOLD = -1
+"""The version of a member whose position is void: it hears nothing until it is caught up."""
+
+
+class Member:
+    """One connection that follows; it was told everything up to ``version``, and no more while it lags."""
+
+    __slots__ = ("device", "is_lagging", "version")
+
+    def __init__(self, device: DeviceId, version: int) -> None:
+        self.device = device
+        self.version = version
+        self.is_lagging = False
+
+
+class Members:
+    """The members of one session and the account's roster of devices."""
+
+    __slots__ = ("by_connection", "roster")
+
+    def __init__(self) -> None:
+        self.by_connection: dict[ConnectionId, Member] = {}
+        self.roster: dict[str, DeviceInfo] = {}
+
+    def join(self, connection: ConnectionId, device: DeviceId, version: int) -> bool:
+        """It follows from ``version`` on; True when the device was not here before."""
+        is_new = all(member.device != device for member in self.by_connection.values())
+        self.by_connection[connection] = Member(device, version)
+        return is_new
+
+    def leave(self, connection: ConnectionId) -> DeviceId | None:
+        """It follows no more; its device, or None when it never did."""
+        member = self.by_connection.pop(connection, None)
+        return None if member is None else member.device
+
+    def has_device(self, device: str | None) -> bool:
+        """The device follows on some connection."""
+        return any(member.device == device for member in self.by_connection.values())
+
+    def lag(self, connection: ConnectionId) -> None:
+        """It is told nothing more until it has drained."""
+        member = self.by_connection.get(connection)
+        if member is not None:
+            member.is_lagging = True
+
+    def receivers(self, version: int, but: ConnectionId | None = None) -> list[ConnectionId]:
+        """Who is told the entries up to ``version`` now; they count as told."""
+        told = []
+        for connection, member in self.by_connection.items():
+            if not member.is_lagging:
+                member.version = version
+                if connection != but:
+                    told.append(connection)
+        return told
+
+    def rewind(self, version: int) -> None:
+        """Nobody was told anything past ``version`` after all."""
+        for member in self.by_connection.values():
+            member.version = min(member.version, version)
+
+    def forget_positions(self) -> None:
+        """The log is another one or was lost sight of: what members hold is void until they are caught up."""
+        for member in self.by_connection.values():
+            member.version = UNTOLD
+            member.is_lagging = True
+
+    def reset_positions(self) -> list[ConnectionId]:
+        """Those whose positions were forgotten."""
+        return [connection for connection, member in self.by_connection.items() if member.version == UNTOLD]
+
+    def clear(self) -> list[ConnectionId]:
+        """Nobody follows any more; who did."""
+        gone = list(self.by_connection)
+        self.by_connection.clear()
+        return gone
+
+    def presence(self, session: str, device: DeviceId, active: str | None) -> list[AnyEffect]:
+        """The news about ``device`` to everybody else."""
+        others = [there for there, member in self.by_connection.items() if member.device != device]
+        if not others:
+            return []
+        info = self.roster.get(device) or DeviceInfo(device)
+        news = PresenceMessage(session, device, self.has_device(device), device == active, info.name, info.platform)
+        return [Broadcast(news, others)]
+
+    def devices(self, active: str | None) -> list[DevicePresence]:
+        """Every device of the account, as a member sees it."""
+        here = {member.device for member in self.by_connection.values()}
+        return [
+            DevicePresence(info.id, info.name, info.platform, info.id in here, info.id == active)
+            for info in self.roster.values()
+        ]

@@ -1,0 +1,168 @@
+"""What each event that needs the head comes to: one worker an event, run inside a `Batch`.
+
+A worker may run again for the same event, when its batch was taken back: it looks at nothing but the log, the
+members and the ledger, and changes them only through the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from syncbridge import errors
+from syncbridge.core import events as on
+from syncbridge.core import work_handoffs, work_requests
+from syncbridge.core.admission import Change, admit
+from syncbridge.core.answers import error_about
+from syncbridge.core.batch import Batch
+from syncbridge.core.effects import DropMember, Measured, Send
+from syncbridge.core.messages import Ack, Reject, ServerMessage
+
+# -- pushes -----------------------------------------------------------------------------------------------------
+
+
+def push(batch: Batch, event: on.PushReceived) -> None:
+    """A device's change: settled before, out of order, or judged now."""
+    machine, log, message = batch.machine, batch.log, event.message
+    device, seq = event.device, message.seq
+    if event.connection not in machine.members.by_connection:
+        batch.say(Send(event.connection, error_about(errors.NotJoined(), event, log.session)))
+        return
+    expected = machine.ledger.expected(device, log.last_seq(device))
+    if seq < expected:
+        batch.answer(Send(event.connection, _settled(batch, event)))
+        return
+    if seq > expected:
+        gap = errors.SeqGap(f"push {seq} came, but {expected} is next; send {expected} first")
+        batch.answer(Send(event.connection, _reject(batch, event, gap, expected_seq=expected)))
+        return
+    limits = machine.limits
+    try:
+        if message.epoch is not None and message.epoch != log.epoch:
+            raise errors.EpochUnknown
+        if message.intent == "open":
+            if message.ops:
+                raise errors.OpenReadonly
+            ack = Ack(message.session, seq, log.version, batch.now_ms)
+            machine.ledger.settle(device, seq, event.digest, ack, limits.inflight_max)
+            batch.answer(Send(event.connection, ack))
+            return
+        change = Change(device, seq, message.base, message.ops, message.intent, message.at, message.fence)
+        verdict = admit(log, change, machine.kind, limits, batch.now_ms)
+    except errors.ClientFault as fault:
+        reject = _reject(batch, event, fault)
+        machine.ledger.settle(device, seq, event.digest, reject, limits.inflight_max)
+        batch.answer(Send(event.connection, reject))
+        batch.effects.append(Measured("reject", 1, fault.code))
+        return
+    entry = verdict.entry
+    batch.append(entry, digest=event.digest, state=verdict.state, size=verdict.size, but=event.connection)
+    ops = None if entry.ops is message.ops or entry.ops == message.ops else entry.ops
+    batch.answer(Send(event.connection, Ack(message.session, seq, entry.version, entry.at, ops, entry.conflicts)))
+    for row in entry.conflicts:
+        batch.effects.append(Measured("conflict", 1, str(row.get("policy", ""))))
+    work_handoffs.tell_ended(batch, entry)
+
+
+def _settled(batch: Batch, event: on.PushReceived) -> ServerMessage:
+    """The first answer to a push that is settled."""
+    message, log = event.message, batch.log
+    refused = batch.machine.ledger.answer(event.device, message.seq)
+    if refused is not None:
+        digest, answer = refused
+        return answer if digest == event.digest else _reject(batch, event, errors.SeqConflict())
+    for settled in log.settled.get(event.device, ()):
+        if settled.seq == message.seq:
+            if settled.digest != event.digest:
+                return _reject(batch, event, errors.SeqConflict())
+            entry = log.entry(settled.version)
+            if entry is None:
+                return Ack(message.session, message.seq, settled.version, log.updated_at)
+            ops = None if entry.ops == message.ops else entry.ops
+            return Ack(message.session, message.seq, settled.version, entry.at, ops, entry.conflicts)
+    return _reject(batch, event, errors.SeqSettled())
+
+
+def _reject(batch: Batch, event: on.PushReceived, fault: errors.SyncBridgeError, *, expected_seq: int = 0) -> Reject:
+    log, message = batch.log, event.message
+    is_owner_news = isinstance(
+        fault, errors.StaleOwner | errors.StaleFence | errors.StalePosition | errors.SessionEnded
+    )
+    needs_state = isinstance(fault, errors.BaseTooOld)
+    return Reject(
+        session=message.session,
+        seq=message.seq,
+        code=fault.code,
+        retry=fault.retry,
+        message=fault.message,
+        version=log.version,
+        fence=log.fence if is_owner_news else 0,
+        active=log.active if is_owner_news else None,
+        playhead=batch.playhead() if is_owner_news else None,
+        epoch=log.epoch if needs_state or isinstance(fault, errors.EpochUnknown) else "",
+        state=log.state if needs_state else None,
+        expected_seq=expected_seq,
+    )
+
+
+# -- members ----------------------------------------------------------------------------------------------------
+
+
+def join(batch: Batch, event: on.MemberJoined) -> None:
+    """A connection follows: it is brought to the head, by what it missed or by the whole state."""
+    machine, log, message = batch.machine, batch.log, event.message
+    if event.account != log.account:
+        batch.say(Send(event.connection, error_about(errors.NotFound(), event, log.session)))
+        batch.say(DropMember(event.connection))
+        return
+    members = machine.members
+    members.roster = {info.id: info for info in event.roster}
+    position = message.position
+    have, reason = None, "new"
+    if position is not None:
+        have, reason = (position.version, "") if position.epoch == log.epoch else (None, "epoch")
+    is_new = members.join(event.connection, event.device, log.version)
+    if message.seq is not None:
+        machine.ledger.raise_floor(event.device, message.seq)
+    joined = batch.joined(event.connection, have, reason, message.ref)
+    batch.say(Send(event.connection, joined))
+    batch.say(Measured("resume", 1, joined.reason or joined.mode))
+    if is_new:
+        for news in members.presence(log.session, event.device, log.active):
+            batch.say(news)
+
+
+def drained(batch: Batch, event: on.MemberDrained) -> None:
+    """A slow reader has room again: one catch-up replaces what was held back."""
+    member = batch.machine.members.by_connection.get(event.connection)
+    if member is not None and member.is_lagging:
+        for effect in batch.catch_up(event.connection, "slow"):
+            batch.say(effect)
+
+
+def arrived(batch: Batch, event: on.DeviceArrived) -> None:
+    """A device came online: the offer that waits for it is told."""
+    offer = batch.log.offer
+    if offer is not None and offer.target == event.device and offer.expires_at > batch.now_ms:
+        batch.say(Send(event.connection, work_handoffs.prepare(batch, offer)))
+
+
+WORKERS: dict[type, Callable[[Batch, Any], None]] = {
+    on.PushReceived: push,
+    on.MemberJoined: join,
+    on.MemberDrained: drained,
+    on.DeviceArrived: arrived,
+    on.OfferReceived: work_handoffs.offer,
+    on.TakeReceived: work_handoffs.take,
+    on.ReadyReceived: work_handoffs.ready,
+    on.DeclineReceived: work_handoffs.decline,
+    on.CancelReceived: work_handoffs.cancel,
+    on.ConfirmReceived: work_handoffs.confirm,
+    on.OfferExpired: work_handoffs.expired,
+    on.ReadRequested: work_requests.read,
+    on.EditRequested: work_requests.edit,
+    on.StatusRequested: work_requests.set_status,
+    on.TakeRequested: work_requests.hand_off,
+    on.RestoreRequested: work_requests.restore,
+}
+"""Every event that needs the head."""

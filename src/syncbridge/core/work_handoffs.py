@@ -1,0 +1,219 @@
+"""The workers of a handoff: what each request comes to inside a batch (see `core.handoffs` for the theory)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from syncbridge import errors
+from syncbridge.core import events as on
+from syncbridge.core import handoffs
+from syncbridge.core.answers import error_about
+from syncbridge.core.batch import Batch
+from syncbridge.core.effects import Measured, Send, SendToDevice, SetTimer
+from syncbridge.core.entry import Entry, HandoffNote, Position
+from syncbridge.core.ids import DeviceId, HandoffId
+from syncbridge.core.messages import HandoffDone, HandoffFailed, HandoffOffered, HandoffPrepare
+
+
+def prepare(batch: Batch, note: HandoffNote) -> HandoffPrepare:
+    log = batch.log
+    return HandoffPrepare(
+        session=log.session,
+        handoff=note.id,
+        source=note.source,
+        position=Position(log.epoch, log.version),
+        expires_at=note.expires_at,
+        kind=log.kind,
+        playhead=batch.playhead(),
+    )
+
+
+def place_offer(
+    batch: Batch, *, source: str, target: str, handoff: str, expires_ms: int | None
+) -> tuple[HandoffNote, bool]:
+    machine, log = batch.machine, batch.log
+    is_here = machine.members.has_device(target)
+    entry = handoffs.offer(
+        log,
+        handoff=handoff,
+        source=source,
+        target=target,
+        roster=tuple(machine.members.roster.values()),
+        expires_at=handoffs.expires_at(expires_ms, is_here=is_here, limits=machine.limits, now_ms=batch.now_ms),
+        now_ms=batch.now_ms,
+    )
+    note = entry.handoff
+    assert note is not None
+    batch.append(entry)
+    batch.say(SendToDevice(DeviceId(target), prepare(batch, note)))
+    batch.say(SetTimer("offer", note.expires_at))
+    return note, not is_here
+
+
+def transfer(batch: Batch, note: HandoffNote, *, device: str, heard_at: int | None, ref: str = "") -> int:
+    """The handoff entry and its news; the uncertainty of the playhead, in ms."""
+    machine, log = batch.machine, batch.log
+    source_here = machine.members.has_device(log.active)
+    heard = log.heard.get(log.active or "") if heard_at is None else heard_at
+    before = log.offer
+    started_at = batch.now_ms
+    if before is not None and before.id == note.id:
+        offered = log.entry(log.offer_version)
+        waited = offered is not None and before.expires_at - offered.at > machine.limits.handoff_ready_ms
+        started_at = batch.now_ms if offered is None or waited else offered.at
+    entry = handoffs.transfer(
+        log,
+        note,
+        device=device,
+        heard_at=heard,
+        is_source_here=source_here,
+        limits=machine.limits,
+        now_ms=batch.now_ms,
+    )
+    told = entry.handoff
+    assert told is not None
+    batch.append(entry)
+    if before is not None and before.id != note.id:
+        _tell_failed(batch, before, "superseded")
+    done = HandoffDone(
+        session=log.session,
+        handoff=note.id,
+        fence=entry.fence,
+        active=str(note.target),
+        version=entry.version,
+        source=told.source,
+        playhead=batch.playhead(),
+        uncertainty_ms=told.uncertainty_ms,
+    )
+    for connection in machine.members.by_connection:
+        batch.say(Send(connection, done))
+    batch.say(Measured("handoff_done", started_at, note.mode))
+    return told.uncertainty_ms
+
+
+def _tell_failed(batch: Batch, note: HandoffNote, reason: str) -> None:
+    log, members = batch.log, batch.machine.members
+    failed = HandoffFailed(log.session, note.id, reason, log.active)
+    for connection in members.by_connection:
+        batch.say(Send(connection, failed))
+    if note.target is not None and not members.has_device(note.target):
+        batch.say(SendToDevice(note.target, failed))
+    batch.say(Measured("handoff_failed", 1, reason))
+
+
+def _withdraw(batch: Batch, note: HandoffNote, *, device: str, reason: str) -> None:
+    batch.append(handoffs.withdraw(batch.log, note, device=device, reason=reason, now_ms=batch.now_ms))
+    _tell_failed(batch, note, reason)
+
+
+def tell_ended(batch: Batch, entry: Entry) -> None:
+    """An entry that ended the session ended its waiting offer with it."""
+    offer = batch.mark.offer
+    if offer is not None and entry.status in ("completed", "archived"):
+        _tell_failed(batch, offer, "ended")
+
+
+def _on_a_connection(work: Callable[[Batch, Any], None]) -> Callable[[Batch, Any], None]:
+    """A worker whose faults are answered by `error` on the event's connection."""
+
+    def worker(batch: Batch, event: Any) -> None:
+        if event.connection not in batch.machine.members.by_connection and not isinstance(event, on.DeclineReceived):
+            batch.say(Send(event.connection, error_about(errors.NotJoined(), event, batch.log.session)))
+            return
+        try:
+            work(batch, event)
+        except errors.ClientFault as fault:
+            batch.say(Send(event.connection, error_about(fault, event, batch.log.session)))
+
+    return worker
+
+
+@_on_a_connection
+def offer(batch: Batch, event: on.OfferReceived) -> None:
+    """The active device asks another one to take over."""
+    message = event.message
+    note, is_waiting = place_offer(
+        batch, source=event.device, target=message.to, handoff=event.handoff, expires_ms=message.expires_ms
+    )
+    batch.say(
+        Send(
+            event.connection,
+            HandoffOffered(message.session, note.id, message.to, note.expires_at, is_waiting, message.ref),
+        )
+    )
+
+
+@_on_a_connection
+def take(batch: Batch, event: on.TakeReceived) -> None:
+    """ "Continue here": at once, for a member holds the state."""
+    log, message = batch.log, event.message
+    if log.active == event.device:
+        # Taken already (or the answer was lost): the same answer again, no second handoff.
+        batch.say(
+            Send(
+                event.connection,
+                HandoffDone(
+                    session=log.session,
+                    handoff=event.handoff,
+                    fence=log.fence,
+                    active=event.device,
+                    version=log.fence_version,
+                    playhead=batch.playhead(),
+                    ref=message.ref,
+                ),
+            )
+        )
+        return
+    note = HandoffNote(id=HandoffId(event.handoff), mode="take", target=event.device)
+    transfer(batch, note, device=event.device, heard_at=event.source_heard_at, ref=message.ref)
+
+
+@_on_a_connection
+def ready(batch: Batch, event: on.ReadyReceived) -> None:
+    """The target holds the state and can run: it moves."""
+    note = handoffs.standing_offer(batch.log, event.message.handoff, batch.now_ms)
+    if note.target != event.device:
+        raise errors.HandoffUnknown
+    transfer(batch, note, device=event.device, heard_at=event.source_heard_at)
+
+
+@_on_a_connection
+def decline(batch: Batch, event: on.DeclineReceived) -> None:
+    """The target does not want it."""
+    if event.account != batch.log.account:
+        raise errors.NotFound
+    note = handoffs.standing_offer(batch.log, event.message.handoff, batch.now_ms)
+    if note.target != event.device:
+        raise errors.HandoffUnknown
+    _withdraw(batch, note, device=event.device, reason="declined")
+
+
+@_on_a_connection
+def cancel(batch: Batch, event: on.CancelReceived) -> None:
+    """The source, or whoever is active, takes its offer back."""
+    note = handoffs.standing_offer(batch.log, event.message.handoff, batch.now_ms)
+    if event.device not in (note.source, batch.log.active):
+        raise errors.HandoffUnknown
+    _withdraw(batch, note, device=event.device, reason="cancelled")
+
+
+@_on_a_connection
+def confirm(batch: Batch, event: on.ConfirmReceived) -> None:
+    """The new owner runs: ends the measurement."""
+    log = batch.log
+    if log.active == event.device:
+        entry = log.entry(log.fence_version)
+        if entry is not None and entry.handoff is not None and entry.handoff.id == event.message.handoff:
+            batch.effects.append(Measured("handoff_confirmed", entry.at, entry.handoff.mode))
+
+
+def expired(batch: Batch, _event: on.OfferExpired) -> None:
+    """The waiting offer's time is over, if there is one and it is."""
+    note = batch.log.offer
+    if note is None:
+        return
+    if note.expires_at > batch.now_ms:
+        batch.say(SetTimer("offer", note.expires_at))
+        return
+    _withdraw(batch, note, device="", reason="expired")

@@ -1,0 +1,144 @@
+"""The workers of REST requests: each ends in a `Reply`, said once what it rests on is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from syncbridge import errors
+from syncbridge._ext import diff, merge_patch
+from syncbridge.core import events as on
+from syncbridge.core.admission import Change, admit
+from syncbridge.core.batch import Batch
+from syncbridge.core.effects import Reply
+from syncbridge.core.entry import Entry, HandoffNote
+from syncbridge.core.ids import HandoffId, RequestId
+from syncbridge.core.playhead import KEY, POINTER, of_state
+from syncbridge.core.work_handoffs import place_offer, tell_ended, transfer
+from syncbridge.limits import Limits
+
+
+def _on_request(work: Callable[[Batch, Any], None]) -> Callable[[Batch, Any], None]:
+    """A worker whose faults become the request's reply."""
+
+    def worker(batch: Batch, event: Any) -> None:
+        try:
+            work(batch, event)
+        except errors.ClientFault as fault:
+            batch.say(Reply(event.request, None, fault.code, fault.message))
+
+    return worker
+
+
+def _reply(batch: Batch, request: RequestId, **extra: Any) -> None:
+    batch.say(Reply(request, batch.view(**extra)))
+
+
+def _check_expected(batch: Batch, expected: int | None) -> None:
+    if expected is not None and expected != batch.log.version:
+        raise errors.PreconditionFailed(f"the state is at version {batch.log.version}, not {expected}")
+
+
+@_on_request
+def read(batch: Batch, event: on.ReadRequested) -> None:
+    """The state as it stands."""
+    _reply(batch, event.request)
+
+
+@_on_request
+def edit(batch: Batch, event: on.EditRequested) -> None:
+    """A change over REST goes the way of a push."""
+    machine, log = batch.machine, batch.log
+    _check_expected(batch, event.expected)
+    ops: Any
+    if event.form == "patch":
+        ops = event.value
+    else:
+        target = event.value if event.form == "put" else merge_patch(log.state, event.value)
+        if type(target) is not dict:
+            raise errors.ValidationFailed("the state is a JSON object")
+        ops = diff(log.state, target)
+    if ops or event.form == "patch":
+        change = Change(event.device, 0, log.version, ops, event.intent, None, None)
+        limits = machine.limits
+        if event.form != "patch":
+            # The ops are ours, not the caller's: how many there are is bounded by the state's size.
+            limits = _with_room_for(limits, len(ops))
+        verdict = admit(log, change, machine.kind, limits, batch.now_ms)
+        batch.append(verdict.entry, state=verdict.state, size=verdict.size)
+        tell_ended(batch, verdict.entry)
+    _reply(batch, event.request)
+
+
+def _with_room_for(limits: Limits, count: int) -> Limits:
+    return limits if count <= limits.ops_max else replace(limits, ops_max=count)
+
+
+@_on_request
+def set_status(batch: Batch, event: on.StatusRequested) -> None:
+    """Pause, resume, complete or archive; the playhead follows."""
+    log, wanted = batch.log, event.status
+    _check_expected(batch, event.expected)
+    if wanted == log.status:
+        _reply(batch, event.request)
+        return
+    if log.status == "archived" or (log.status == "completed" and wanted != "archived"):
+        raise errors.SessionEnded(f"the session is {log.status}")
+    anchor = of_state(log.state, rate_max=batch.machine.limits.rate_max)
+    ops = []
+    rate = 1.0 if wanted == "active" else 0.0
+    if anchor is not None and anchor.rate != rate and not (wanted == "active" and anchor.rate > 0):
+        moved = anchor.re_anchored(batch.now_ms, rate=rate)
+        ops = [{"op": "replace" if KEY in log.state else "add", "path": POINTER, "value": moved.as_json()}]
+    entry = Entry(
+        version=log.version + 1,
+        kind="status",
+        at=batch.now_ms,
+        device=event.device,
+        ops=ops,
+        intent="seek",
+        status=wanted,
+    )
+    batch.append(entry)
+    tell_ended(batch, entry)
+    _reply(batch, event.request)
+
+
+@_on_request
+def hand_off(batch: Batch, event: on.TakeRequested) -> None:
+    """A handoff asked for over REST."""
+    machine, log = batch.machine, batch.log
+    machine.members.roster = {info.id: info for info in event.roster}
+    if all(info.id != event.target for info in event.roster):
+        raise errors.DeviceUnknown("the account has no such device to hand over to")
+    if event.mode == "offer":
+        note, _ = place_offer(
+            batch,
+            source=event.device or log.active or "",
+            target=event.target,
+            handoff=event.handoff,
+            expires_ms=event.expires_ms,
+        )
+        _reply(batch, event.request, handoff=note.id, is_waiting=True)
+        return
+    if log.active == event.target:
+        _reply(batch, event.request, handoff=event.handoff)
+        return
+    note = HandoffNote(id=HandoffId(event.handoff), mode="take", target=event.target)
+    uncertainty_ms = transfer(batch, note, device=event.device, heard_at=event.source_heard_at)
+    _reply(batch, event.request, handoff=event.handoff, uncertainty_ms=uncertainty_ms)
+
+
+@_on_request
+def restore(batch: Batch, event: on.RestoreRequested) -> None:
+    """A snapshot's state comes back as a new entry; nothing of the log is lost."""
+    log = batch.log
+    if log.status in ("completed", "archived"):
+        raise errors.SessionEnded(f"the session is {log.status}")
+    ops = diff(log.state, event.state)
+    if ops:
+        batch.append(
+            Entry(version=log.version + 1, kind="restore", at=batch.now_ms, device=event.device, ops=ops, intent="seek")
+        )
+    _reply(batch, event.request)
