@@ -57,7 +57,7 @@ $(BUILT): $(wildcard ext/*) $(VENV)/.installed
 
 .PHONY: run
 run: setup ## start the service on 127.0.0.1:8080, its data in ./data
-	@SYNCBRIDGE_DATA_DIR="$${SYNCBRIDGE_DATA_DIR:-data}" $(BIN)/syncbridge serve $(ARGS)
+	@$(BIN)/syncbridge serve $(ARGS)
 
 .PHONY: demo
 demo: setup ## carry a recorded session through three devices, handoffs and a crash (about a minute)

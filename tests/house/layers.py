@@ -42,7 +42,7 @@ def _layers(names: str) -> frozenset[str]:
 
 
 BELOW_THE_ROOT = _layers(
-    "errors limits _ext core wire ports config telemetry runtime net records http"
+    "errors limits _ext core wire ports config telemetry runtime net records auth http"
     " adapters adapters.embedded adapters.cluster"
 )
 
@@ -57,46 +57,56 @@ LAYERS = {
     "core": Layer(_layers("errors limits _ext"), foreign=DATA, banned=WORLD),
     "wire": Layer(_layers("errors limits _ext core ports"), foreign=DATA, banned=WORLD - {"http"}),
     "ports": Layer(_layers("errors limits core"), foreign=DATA, banned=WORLD),
-    "config": Layer(_layers("errors limits core"), foreign=None, banned=NETWORK, banned_foreign=BACK_ENDS | SERVERS),
-    "telemetry": Layer(_layers("errors limits core ports config"), foreign=None, banned_foreign=BACK_ENDS),
+    # "" is the package's own face, read for its version.
+    "telemetry": Layer(_layers("errors limits core ports") | {""}, foreign=None, banned_foreign=BACK_ENDS),
     "runtime": Layer(
         _layers("errors limits _ext core wire ports telemetry"),
         foreign=None,
         banned_foreign=BACK_ENDS | SERVERS | DATABASES | {"picows", "uvloop"},
     ),
     "net": Layer(
-        _layers("errors limits core wire ports runtime telemetry config"),
+        _layers("errors limits core wire ports runtime telemetry"),
         foreign=None,
         banned_foreign=BACK_ENDS | DATABASES,
     ),
-    "records": Layer(_layers("errors limits core ports config"), foreign=None, banned_foreign=SERVERS | {"picows"}),
+    "records": Layer(_layers("errors limits core ports"), foreign=None, banned_foreign=SERVERS | {"picows"}),
+    # Accounts' passwords, tokens and rosters: who may speak, and for whom.
+    "auth": Layer(
+        _layers("errors limits core ports records telemetry"),
+        foreign=None,
+        banned_foreign=BACK_ENDS | SERVERS | DATABASES | {"picows"},
+    ),
     "http": Layer(
-        _layers("errors limits _ext core wire ports runtime records telemetry config"),
+        _layers("errors limits _ext core wire ports runtime records auth telemetry") | {""},
         foreign=None,
         banned_foreign=BACK_ENDS | {"picows"},
     ),
     "adapters": Layer(_layers("")),
     "adapters.embedded": Layer(
-        _layers("errors limits _ext core wire ports records telemetry config"),
+        _layers("errors limits _ext core wire ports records telemetry"),
         foreign=None,
         banned_foreign=BACK_ENDS | SERVERS | {"picows"},
     ),
     "adapters.cluster": Layer(
-        _layers("errors limits _ext core wire ports records telemetry config"),
+        _layers("errors limits _ext core wire ports records telemetry"),
         foreign=None,
         banned_foreign=SERVERS | {"picows"},
     ),
     "client": Layer(
-        _layers("errors limits _ext core wire"),
+        _layers("errors limits _ext core wire") | {""},
         foreign=None,
         banned_foreign=BACK_ENDS | SERVERS | DATABASES,
     ),
+    # Read once at the root, and handed down as each layer's own rules: no layer below knows the settings.
+    "config": Layer(
+        _layers("errors limits core auth net runtime"), foreign=None, banned=NETWORK, banned_foreign=BACK_ENDS
+    ),
     # A demonstration is a user of the client; the service it starts is a process of its own.
-    "demo": Layer(_layers("errors limits _ext core wire client config"), foreign=None, banned_foreign=BACK_ENDS),
+    "demo": Layer(_layers("errors limits _ext core wire client config") | {""}, foreign=None, banned_foreign=BACK_ENDS),
     # The composition root: the only files that know every adapter. The package's own face loads the compiled functions.
     "": Layer(_layers("_ext")),
     "__main__": Layer(_layers("cli")),
-    "app": Layer(BELOW_THE_ROOT, foreign=None),
+    "app": Layer(BELOW_THE_ROOT | {""}, foreign=None),
     "cli": Layer(BELOW_THE_ROOT | {"", "client", "demo", "app"}, foreign=None),
 }
 
