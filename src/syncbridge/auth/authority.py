@@ -1,0 +1,250 @@
+"""Who somebody is: log-in, tokens and their revocation, one-time codes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+
+from msgspec import Struct
+
+from syncbridge.auth.access import AccessTokens, Claims
+from syncbridge.auth.passwords import Passwords
+from syncbridge.auth.rosters import Rosters, require_present
+from syncbridge.auth.rules import AuthRules
+from syncbridge.core.ids import AccountId, DeviceId, SessionId
+from syncbridge.core.messages import DeviceInfo
+from syncbridge.errors import BadCredentials, TokenExpired, TokenInvalid, ValidationFailed
+from syncbridge.limits import Limits
+from syncbridge.ports import Clock
+from syncbridge.records import Account, Family, Records
+from syncbridge.records.ids import new_id
+
+_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
+_REFRESH_PREFIX = "rt_"
+_CODE_ALPHABET = "ABCDEFGHJKMNPQRSTVWXYZ0123456789"  # no I, L, O, U: read aloud and typed without mistakes
+_CODE_CHARS = 10  # 50 bits, for five minutes
+
+
+class Grant(Struct, frozen=True):
+    """A pair of tokens and what it is bound to."""
+
+    access_token: str
+    refresh_token: str
+    claims: Claims
+
+
+class Authority:
+    """Issues, checks and revokes tokens.
+
+    Alike      a wrong password and an unknown address give the same answer after the same work.
+    Families   all tokens of one log-in form a family; a refresh token used twice revokes it.
+    Revoked    is refused at once here and after a restart.
+    """
+
+    def __init__(self, records: Records, access: AccessTokens, rules: AuthRules, limits: Limits, clock: Clock) -> None:
+        self.rosters = Rosters(records, clock, devices_max=limits.devices_max)
+        self.rules = rules
+        self._records = records
+        self._access = access
+        self._clock = clock
+        self._pairing_code_ms = limits.pairing_code_ms
+        self._revoked: dict[str, int] = {}
+        self._passwords = Passwords(
+            time_cost=rules.argon2_time_cost,
+            memory_kib=rules.argon2_memory_kib,
+            parallelism=rules.argon2_parallelism,
+            waiting_max=rules.argon2_waiting_max,
+        )
+
+    # -- accounts and log-ins -----------------------------------------------------------------------------------
+
+    async def create_account(self, email: str, password: str) -> Account:
+        """The account exists. Raises ValidationFailed, AccountExists."""
+        address = normal_email(email)
+        self._judge_password(password)
+        password_hash = await self._passwords.hash(password)
+        account = Account(AccountId(new_id("acc")), address, self._clock.now_ms())
+        await self._records.accounts.add(account, password_hash)
+        return account
+
+    async def log_in(self, email: str, password: str, device: DeviceId | None = None) -> Grant:
+        """A new family of tokens, bound to the device where one is named. Raises BadCredentials."""
+        try:
+            address = normal_email(email)
+        except ValidationFailed:
+            address = ""
+        found = await self._records.accounts.credentials(address)
+        stored = found[1] if found else None
+        if not await self._passwords.verify(stored, password[: self.rules.password_chars_max + 1]) or found is None:
+            raise BadCredentials
+        account, password_hash = found
+        if self._passwords.is_outdated(password_hash):
+            await self._records.accounts.set_password_hash(account.id, await self._passwords.hash(password))
+        return await self.begin(account.id, device)
+
+    async def begin(self, account: AccountId, device: DeviceId | None = None) -> Grant:
+        """A new family of tokens for an account whose owner is known to be there."""
+        now_ms = self._clock.now_ms()
+        family = Family(new_id("fam"), account, now_ms, device)
+        refresh = _new_refresh()
+        await self._records.tokens.begin(family, digest(refresh), now_ms + self.rules.refresh_token_ms)
+        return self._grant(family, refresh)
+
+    async def refresh(self, refresh_token: str) -> Grant:
+        """The next pair of the family; the token given is used up. Raises TokenInvalid, TokenExpired."""
+        now_ms = self._clock.now_ms()
+        successor = _new_refresh()
+        family = await self._records.tokens.rotate(
+            digest(refresh_token), digest(successor), expires_at=now_ms + self.rules.refresh_token_ms, now_ms=now_ms
+        )
+        if isinstance(family, str):
+            await self._refuse(f"family:{family}")
+            raise TokenInvalid
+        if family.device is not None:
+            require_present(await self.rosters.get(family.account), family.device, family.login_at)
+        return self._grant(family, successor)
+
+    # -- checking -----------------------------------------------------------------------------------------------
+
+    def verify(self, token: str) -> Claims:
+        """What the access token says. Blocks on nothing. Raises TokenInvalid, TokenExpired."""
+        claims = self._access.read(token, self._clock.now_ms())
+        if f"jti:{claims.token_id}" in self._revoked or f"family:{claims.family}" in self._revoked:
+            raise TokenInvalid
+        return claims
+
+    async def identify(self, token: str) -> Claims:
+        """`verify`, and the device that the token is bound to was not removed since. Raises DeviceUnknown too."""
+        claims = self.verify(token)
+        if claims.device is not None:
+            require_present(await self.rosters.get(claims.account), claims.device, claims.login_at)
+        return claims
+
+    # -- revoking -----------------------------------------------------------------------------------------------
+
+    async def revoke(self, token: str) -> Family | None:
+        """The token is refused from now on, a refresh token with its whole family; None when it was no token of ours.
+
+        Answers whose it was, for live connections to be closed.
+        """
+        if token.startswith(_REFRESH_PREFIX):
+            family = await self._records.tokens.family_of(digest(token))
+            if family is not None:
+                await self._records.tokens.revoke_family(family.id, self._clock.now_ms())
+                await self._refuse(f"family:{family.id}")
+            return family
+        try:
+            claims = self.verify(token)
+        except (TokenInvalid, TokenExpired):
+            return None
+        await self._refuse(f"jti:{claims.token_id}")
+        return Family(claims.family, claims.account, claims.login_at, claims.device, claims.session)
+
+    async def remove_device(self, account: AccountId, device: DeviceId) -> None:
+        """The device is removed, and no token bound to it works any more. Raises DeviceUnknown."""
+        await self.rosters.remove(account, device)
+        for family in await self._records.tokens.revoke_device(account, device, self._clock.now_ms()):
+            await self._refuse(f"family:{family}")
+
+    async def _refuse(self, subject: str) -> None:
+        now_ms = self._clock.now_ms()
+        until = now_ms + self.rules.access_token_ms
+        for old in [known for known, end in self._revoked.items() if end <= now_ms]:
+            del self._revoked[old]
+        # Memory first: from here on this node refuses it, whatever the table answers.
+        self._revoked[subject] = until
+        await self._records.tokens.add_revocation(subject, until)
+
+    async def load(self) -> None:
+        """What was revoked before this process began is refused; rows that no longer matter are gone."""
+        now_ms = self._clock.now_ms()
+        await self._records.tokens.forget_expired(now_ms)
+        self._revoked |= await self._records.tokens.revocations(now_ms)
+
+    # -- one-time codes -----------------------------------------------------------------------------------------
+
+    async def new_code(self, account: AccountId, session: SessionId) -> tuple[str, int]:
+        """A code like ``ABCDE-12345`` for one new device in one session, and when it ends (ms)."""
+        now_ms = self._clock.now_ms()
+        expires_at = now_ms + self._pairing_code_ms
+        code = "".join(secrets.choice(_CODE_ALPHABET) for _ in range(_CODE_CHARS))
+        await self._records.pairing.add(
+            digest(code), account=account, session=session, expires_at=expires_at, now_ms=now_ms
+        )
+        return f"{code[:5]}-{code[5:]}", expires_at
+
+    async def redeem(self, code: str, device: DeviceInfo) -> Grant:
+        """Tokens bound to the device and the code's session; the device is registered.
+
+        Raises CodeInvalid, DeviceLimit (the code is still good then).
+        """
+        now_ms = self._clock.now_ms()
+        refresh = _new_refresh()
+        redeemed = await self._records.pairing.redeem(
+            digest(normal_code(code)),
+            device,
+            family_id=new_id("fam"),
+            refresh_digest=digest(refresh),
+            refresh_expires_at=now_ms + self.rules.refresh_token_ms,
+            devices_max=self.rosters.devices_max,
+            now_ms=now_ms,
+        )
+        self.rosters.changed(redeemed.family.account, redeemed.roster)
+        return self._grant(redeemed.family, refresh)
+
+    def close(self) -> None:
+        """The threads of the password hashing end."""
+        self._passwords.close()
+
+    def _grant(self, family: Family, refresh_token: str) -> Grant:
+        now_ms = self._clock.now_ms()
+        claims = Claims(
+            family.account,
+            new_id("jti"),
+            family.id,
+            (now_ms + self.rules.access_token_ms) // 1000 * 1000,
+            family.login_at,
+            family.device,
+            family.session,
+        )
+        return Grant(self._access.issue(claims, now_ms), refresh_token, claims)
+
+    def _judge_password(self, password: str) -> None:
+        if not self.rules.password_chars_min <= len(password) <= self.rules.password_chars_max:
+            raise ValidationFailed(
+                f"password: expected {self.rules.password_chars_min} to {self.rules.password_chars_max} characters, "
+                f"got {len(password)}"
+            )
+
+
+async def open_authority(records: Records, rules: AuthRules, limits: Limits, clock: Clock) -> Authority:
+    """The authority over these records; the first start makes the signing key. Raises Unavailable."""
+    keys = await records.keys.ensure(clock.now_ms())
+    access = AccessTokens(keys, issuer=rules.issuer, audience=rules.audience)
+    authority = Authority(records, access, rules, limits, clock)
+    await authority.load()
+    return authority
+
+
+def normal_email(email: str) -> str:
+    """The form in which addresses are compared. Raises ValidationFailed."""
+    address = email.strip().lower()
+    if not _EMAIL.fullmatch(address):
+        raise ValidationFailed("email: expected an address like name@example.com")
+    return address
+
+
+def normal_code(code: str) -> str:
+    """The code without what people add or mistake: case, spaces, dashes, O for 0, I and L for 1."""
+    return re.sub(r"[\s-]", "", code.upper()).translate(str.maketrans("OIL", "011"))
+
+
+def digest(secret: str) -> bytes:
+    """What is stored of a random secret. Plain SHA-256: there is nothing to guess in 50 bits or more that last minutes,
+    or in 256 that last a month."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _new_refresh() -> str:
+    return _REFRESH_PREFIX + secrets.token_urlsafe(32)

@@ -1,0 +1,113 @@
+"""The `Gatekeeper` port over the authority: the hello of a WebSocket, answered in the loop's thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+from syncbridge.auth.access import Claims
+from syncbridge.auth.authority import Authority
+from syncbridge.auth.rosters import require_present
+from syncbridge.core.ids import AccountId, DeviceId
+from syncbridge.core.messages import DeviceInfo
+from syncbridge.errors import DeviceLimit, DeviceUnknown, Forbidden, Internal, NotFound, SyncBridgeError, TokenInvalid
+from syncbridge.ports import Admission, Identity, Refusal
+from syncbridge.records import Roster
+
+_log = structlog.get_logger("syncbridge.auth")
+_Answer = TypeVar("_Answer")
+
+
+class AccountGatekeeper:
+    """Lets devices in.
+
+    Blocking   an unchanged device of a known account is answered before the call returns, without the database;
+               any other within one short transaction, in a task of ours.
+    Answers    exactly once a call, also when something of ours breaks (`internal`).
+    """
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def admit(self, token: str, device: DeviceInfo, done: Callable[[Admission | Refusal], None]) -> None:
+        """See `ports.Gatekeeper.admit`."""
+        try:
+            claims = self._authority.verify(token)
+            if claims.device is not None and claims.device != device.id:
+                raise Forbidden("This token is bound to another device.")
+            roster = self._authority.rosters.known(claims.account)
+            if roster is not None:
+                require_present(roster, DeviceId(device.id), claims.login_at)
+        except SyncBridgeError as error:
+            done(_refusal(error))
+            return
+        if roster is not None and _is_unchanged(roster, device):
+            done(_admission(claims, device, roster))
+            return
+        self._answer(self._register(claims, device), done)
+
+    def renew(
+        self, token: str, account: AccountId, device: DeviceId, done: Callable[[Identity | Refusal], None]
+    ) -> None:
+        """See `ports.Gatekeeper.renew`."""
+        try:
+            claims = self._authority.verify(token)
+            if claims.account != account or claims.device not in (None, device):
+                raise Forbidden("The new token is of another account or device.")
+        except SyncBridgeError as error:
+            done(_refusal(error))
+            return
+        self._answer(self._present(claims, device), done)
+
+    async def _register(self, claims: Claims, device: DeviceInfo) -> Admission:
+        try:
+            roster = await self._authority.rosters.register(claims.account, device, claims.login_at)
+        except NotFound as error:
+            # The token is good and its account is not there any more.
+            raise TokenInvalid from error
+        return _admission(claims, device, roster)
+
+    async def _present(self, claims: Claims, device: DeviceId) -> Identity:
+        roster = await self._authority.rosters.get(claims.account)
+        if roster.get(device) is None:
+            raise DeviceUnknown
+        return _identity(claims)
+
+    def _answer(self, work: Coroutine[Any, Any, _Answer], done: Callable[[_Answer | Refusal], None]) -> None:
+        async def run() -> None:
+            answer: _Answer | Refusal
+            try:
+                answer = await work
+            except SyncBridgeError as error:
+                answer = _refusal(error)
+            except Exception:  # noqa: BLE001 - whatever breaks, the device is owed an answer
+                _log.exception("websocket hello error", code=Internal.code)
+                answer = _refusal(Internal())
+            done(answer)
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _is_unchanged(roster: Roster, device: DeviceInfo) -> bool:
+    held = roster.get(device.id)
+    return held is not None and held.presented == device
+
+
+def _identity(claims: Claims) -> Identity:
+    return Identity(claims.account, claims.expires_at, claims.token_id, claims.device, claims.session)
+
+
+def _admission(claims: Claims, device: DeviceInfo, roster: Roster) -> Admission:
+    held = roster.get(device.id)
+    return Admission(_identity(claims), device if held is None else held.info, roster.infos())
+
+
+def _refusal(error: SyncBridgeError) -> Refusal:
+    devices = error.devices if isinstance(error, DeviceLimit) else ()
+    return Refusal(error.code, error.message, tuple(DeviceInfo(*device) for device in devices))

@@ -1,0 +1,96 @@
+"""The devices of accounts, kept in memory so that a repeated hello asks no database."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from syncbridge.core.ids import AccountId, DeviceId
+from syncbridge.core.messages import DeviceInfo
+from syncbridge.errors import DeviceUnknown
+from syncbridge.ports import Clock
+from syncbridge.records import Records, Roster
+
+ACCOUNTS_MAX = 10_000
+AGE_MAX_MS = 30_000
+"""How long a change by another process may stay unseen where nothing calls `forget`."""
+
+RosterListener = Callable[[AccountId, tuple[DeviceInfo, ...]], None]
+
+
+class Rosters:
+    """Every change of devices goes through here, so that the memory, the table and the live sessions agree."""
+
+    def __init__(self, records: Records, clock: Clock, *, devices_max: int) -> None:
+        self._records = records
+        self._clock = clock
+        self._devices_max = devices_max
+        self._known: OrderedDict[AccountId, tuple[int, Roster]] = OrderedDict()
+        self._listeners: list[RosterListener] = []
+
+    @property
+    def devices_max(self) -> int:
+        """How many devices an account may have."""
+        return self._devices_max
+
+    def follow(self, listener: RosterListener) -> None:
+        """The listener is told the whole roster after each change made here."""
+        self._listeners.append(listener)
+
+    def known(self, account: AccountId) -> Roster | None:
+        """The roster as far as it is in memory and young enough."""
+        held = self._known.get(account)
+        if held is None or self._clock.now_ms() - held[0] > AGE_MAX_MS:
+            return None
+        return held[1]
+
+    async def get(self, account: AccountId) -> Roster:
+        """The roster, from memory where it can be."""
+        roster = self.known(account)
+        if roster is None:
+            roster = await self._records.devices.roster(account)
+            self._keep(account, roster)
+        return roster
+
+    async def register(self, account: AccountId, device: DeviceInfo, login_at: int) -> Roster:
+        """The device is one of the account's. Raises DeviceLimit, DeviceUnknown, NotFound, Unavailable."""
+        roster = await self._records.devices.register(
+            account, device, login_at=login_at, devices_max=self._devices_max, now_ms=self._clock.now_ms()
+        )
+        self.changed(account, roster)
+        return roster
+
+    async def rename(self, account: AccountId, device: DeviceId, name: str) -> Roster:
+        """The device is called so. Raises DeviceUnknown."""
+        roster = await self._records.devices.rename(account, device, name)
+        self.changed(account, roster)
+        return roster
+
+    async def remove(self, account: AccountId, device: DeviceId) -> Roster:
+        """The device is removed, and the live sessions were told. Raises DeviceUnknown."""
+        roster = await self._records.devices.remove(account, device, self._clock.now_ms())
+        self.changed(account, roster)
+        return roster
+
+    def changed(self, account: AccountId, roster: Roster) -> None:
+        """This is the roster now; listeners are told."""
+        self._keep(account, roster)
+        for listener in self._listeners:
+            listener(account, roster.infos())
+
+    def forget(self, account: AccountId) -> None:
+        """The next look asks the database: another process changed something."""
+        self._known.pop(account, None)
+
+    def _keep(self, account: AccountId, roster: Roster) -> None:
+        self._known[account] = (self._clock.now_ms(), roster)
+        self._known.move_to_end(account)
+        if len(self._known) > ACCOUNTS_MAX:
+            self._known.popitem(last=False)
+
+
+def require_present(roster: Roster, device: DeviceId, login_at: int) -> None:
+    """Raises DeviceUnknown when the device was removed since the log-in; a device not yet registered may come."""
+    removed_at = roster.removed.get(device)
+    if removed_at is not None and login_at <= removed_at:
+        raise DeviceUnknown("This device was removed from the account; log in on it again.")

@@ -1,0 +1,39 @@
+"""What an operator can set about identity, with the reason for each default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AuthRules:
+    """Table ``[auth]`` of the configuration."""
+
+    issuer: str = "syncbridge"
+    audience: str = "syncbridge"
+    access_token_ms: int = 900_000  # 15 minutes: how long a stolen one works at most
+    refresh_token_ms: int = 30 * 86_400_000  # a phone that is used once a month stays logged in
+    password_chars_min: int = 8  # NIST SP 800-63B section 3.1.1
+    password_chars_max: int = 1024
+    # argon2id as OWASP advises for a service: 19 MiB, two passes, one lane
+    argon2_time_cost: int = 2
+    argon2_memory_kib: int = 19_456
+    argon2_parallelism: int = 1
+    argon2_waiting_max: int = 64
+    # token buckets: so many at once, and again one each so many ms
+    login_burst: int = 20  # /v1/auth/* and /v1/accounts, per client address
+    login_refill_ms: int = 3_000
+    guess_burst: int = 10  # wrong passwords of one account, wrong one-time codes of one address
+    guess_refill_ms: int = 30_000
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the relation that does not hold."""
+        numbers = {name: value for name in self.__slots__ if isinstance(value := getattr(self, name), int)}
+        relations = {f"{name} > 0": value > 0 for name, value in numbers.items()} | {
+            "refresh_token_ms > access_token_ms": self.refresh_token_ms > self.access_token_ms,
+            "password_chars_max >= password_chars_min": self.password_chars_max >= self.password_chars_min,
+            "argon2_memory_kib >= 8 * argon2_parallelism": self.argon2_memory_kib >= 8 * self.argon2_parallelism,
+        }
+        broken = [name for name, holds in relations.items() if not holds]
+        if broken:
+            raise ValueError(f"auth rules contradict each other: {'; '.join(broken)}")

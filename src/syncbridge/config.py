@@ -1,0 +1,291 @@
+"""Configuration: defaults, then a TOML file, then the environment; read once, typed, frozen, and explained.
+
+Sources, the later wins
+    default      the classes below, `Limits` and `AuthRules`
+    file         the TOML file named by ``--config`` or ``SYNCBRIDGE_CONFIG``
+    environment  ``SYNCBRIDGE_<KEY>``, nested keys with two underscores: ``SYNCBRIDGE_LIMITS__DEVICES_MAX=2``
+
+An unknown key is refused in both, for a misspelt limit that is silently the default is found in production.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec import Struct
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from syncbridge.auth.rules import AuthRules
+from syncbridge.limits import Limits
+
+PREFIX = "SYNCBRIDGE_"
+FILE_VARIABLE = "SYNCBRIDGE_CONFIG"
+OTHER_VARIABLES = frozenset(
+    {
+        FILE_VARIABLE,
+        "SYNCBRIDGE_URL",  # the command line's service
+        "SYNCBRIDGE_TOKEN",  # and its token
+        "SYNCBRIDGE_TWIN",
+        "SYNCBRIDGE_DEBUG",
+        "SYNCBRIDGE_SANITIZE",
+        "SYNCBRIDGE_BENCH",
+        "SYNCBRIDGE_SIM_SEEDS",
+    }
+)
+"""Variables of ours that configure something else: the command line as a client, the build, the checks."""
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; one line a finding, each naming its key and where it came from."""
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can set. Times in ms, sizes in bytes, as the names say."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
+    port: int = Field(8080, ge=0, le=65535, description="Port of REST and WebSocket; 0 takes a free one.")
+    tls_certificate: Path | None = Field(None, description="PEM certificate chain; with it the port speaks TLS.")
+    tls_key: Path | None = Field(None, description="PEM private key, where it is not in tls_certificate.")
+    tls_port: int | None = Field(None, ge=0, le=65535, description="A second port for TLS; `port` stays plain then.")
+    data_dir: Path = Field(Path("data"), description="Where the embedded storage keeps its files (made, 0700).")
+    database_url: SecretStr | None = Field(
+        None, description="Records elsewhere than in data_dir: postgresql+asyncpg://USER:PASSWORD@HOST/NAME."
+    )
+    database_pool_size: int = Field(4, ge=1, le=100, description="Connections to the records.")
+    public_url: str = Field("", description="How people reach the service; in links and codes. Empty: host and port.")
+    pairing_url: str = Field("", description="Page that takes a one-time code in its fragment. Empty: public_url/pair.")
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="Origins whose pages may connect, as a browser sends them."
+    )
+    trusted_proxies: tuple[str, ...] = Field((), description="Addresses whose X-Forwarded-For is believed.")
+    connections_max: int = Field(10_000, ge=1, description="WebSocket connections of this process.")
+    snapshots_max: int = Field(100, ge=1, le=10_000, description="Labelled snapshots of one session.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity that is logged."
+    )
+    log_format: Literal["auto", "human", "json"] = Field("auto", description="auto: human in a terminal, else JSON.")
+    limits: Limits = Field(Limits(), description="See syncbridge.limits.")
+    auth: AuthRules = Field(AuthRules(), description="See syncbridge.auth.rules.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is handed over: `load` reads file and environment, in an order that can be explained."""
+        return (init_settings,)
+
+    @field_validator("allowed_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """A list, or one text with commas, as an environment variable has it."""
+        return tuple(part for one in value.split(",") if (part := one.strip())) if isinstance(value, str) else value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _judge_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            scheme, separator, rest = origin.partition("://")
+            if scheme not in ("http", "https") or not separator or not rest or "/" in rest or origin != origin.lower():
+                raise ValueError(f"expected lower-case origins like https://app.example.com, got {origin!r}")
+        return origins
+
+    @field_validator("database_url")
+    @classmethod
+    def _judge_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None:
+            return None
+        try:
+            driver = make_url(url.get_secret_value()).drivername
+        except ArgumentError:
+            driver = ""
+        if driver not in ("sqlite+aiosqlite", "postgresql+asyncpg"):
+            # Not from the error: its text would hold the password.
+            raise ValueError("expected sqlite+aiosqlite:///PATH or postgresql+asyncpg://USER:PASSWORD@HOST/NAME")
+        return url
+
+    @field_validator("limits")
+    @classmethod
+    def _judge_limits(cls, limits: Limits) -> Limits:
+        broken = [name for name in limits.__slots__ if getattr(limits, name) <= 0]
+        if broken:
+            raise ValueError(f"expected numbers above 0: {', '.join(broken)}")
+        return limits
+
+    @model_validator(mode="after")
+    def _relations(self) -> Settings:
+        if self.tls_certificate is None and (self.tls_key is not None or self.tls_port is not None):
+            raise ValueError("tls_key and tls_port need tls_certificate")
+        return self
+
+    @property
+    def records_url(self) -> str:
+        """The database of the records: `database_url`, else a file in the data directory."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite+aiosqlite:///{self.data_dir / 'records.db'}"
+
+    @property
+    def base_url(self) -> str:
+        """How people reach the service, without a slash at the end."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        has_tls = self.tls_certificate is not None and self.tls_port is None
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if has_tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def pairing_base_url(self) -> str:
+        """The page that takes a one-time code in its fragment, which a browser never sends to a server."""
+        return self.pairing_url or f"{self.base_url}/pair"
+
+
+class Explained(Struct, frozen=True):
+    """One key: its value as text (secrets as ``***``), where it came from, and what it is for."""
+
+    key: str
+    value: str
+    source: str
+    description: str
+
+
+def load(file: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings in force. Raises ConfigError with every finding."""
+    variables = os.environ if environment is None else environment
+    return _build(*_sources(file, variables))
+
+
+def explain(file: Path | None = None, environment: Mapping[str, str] | None = None) -> list[Explained]:
+    """Every key with its value, its source and its meaning, in the order of the classes. Raises ConfigError."""
+    variables = os.environ if environment is None else environment
+    from_file, from_environment, name = _sources(file, variables)
+    settings = _build(from_file, from_environment, name)
+    flat_file, flat_environment = _flat(from_file), _flat(from_environment)
+    rows = []
+    for key, field in Settings.model_fields.items():
+        value = getattr(settings, key)
+        inner = [(f"{key}.{one}", getattr(value, one)) for one in value.__slots__] if key in _TABLES else [(key, value)]
+        for path, item in inner:
+            source = "default"
+            if path in flat_environment:
+                source = f"environment {_variable(path)}"
+            elif path in flat_file:
+                source = f"file {name}"
+            description = _reason(type(value), path) if key in _TABLES else field.description or ""
+            rows.append(Explained(path, _text(item), source, description))
+    return rows
+
+
+_TABLES = ("limits", "auth")
+
+
+def _reason(table: type, path: str) -> str:
+    """The comment beside a default in its class: one place to write the reason, and here to show it."""
+    name = path.partition(".")[2]
+    found = re.search(rf"^    {name}: \w+ = [^#\n]*#\s*(.+)$", inspect.getsource(table), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _sources(file: Path | None, variables: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any], str]:
+    named = file or (Path(variables[FILE_VARIABLE]) if variables.get(FILE_VARIABLE) else None)
+    return (_read(named) if named else {}), _from_environment(variables), str(named or "")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from error
+
+
+def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
+    known = {_variable(path): path for path in _keys()}
+    values: dict[str, Any] = {}
+    unknown = []
+    for variable in sorted(variables):
+        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
+            continue
+        if variable not in known:
+            unknown.append(f"{variable}: no such key{_hint(variable)}")
+            continue
+        table, _, inner = known[variable].partition(".")
+        if inner:
+            values.setdefault(table, {})[inner] = variables[variable]
+        else:
+            values[table] = variables[variable]
+    if unknown:
+        raise ConfigError("\n".join(unknown))
+    return values
+
+
+def _hint(variable: str) -> str:
+    if variable.endswith(("_SERVICE_HOST", "_SERVICE_PORT", "_TCP", "_ADDR", "_PROTO")):
+        return " (Kubernetes sets it for a Service of this name; set enableServiceLinks: false on the pod)"
+    return "; `syncbridge config` lists them"
+
+
+def _keys() -> list[str]:
+    tables = {"limits": Limits.__slots__, "auth": AuthRules.__slots__}
+    paths = []
+    for key in Settings.model_fields:
+        paths += [f"{key}.{one}" for one in tables[key]] if key in tables else [key]
+    return paths
+
+
+def _variable(path: str) -> str:
+    return PREFIX + path.replace(".", "__").upper()
+
+
+def _flat(values: Mapping[str, Any]) -> set[str]:
+    paths = set()
+    for key, value in values.items():
+        paths |= {f"{key}.{one}" for one in value} if isinstance(value, dict) else {key}
+    return paths
+
+
+def _build(from_file: dict[str, Any], from_environment: dict[str, Any], name: str) -> Settings:
+    merged = dict(from_file)
+    for key, value in from_environment.items():
+        held = merged.get(key)
+        merged[key] = {**held, **value} if isinstance(held, dict) and isinstance(value, dict) else value
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        flat = _flat(from_environment)
+        lines = []
+        for finding in error.errors(include_input=False, include_url=False):
+            path = ".".join(str(part) for part in finding["loc"])
+            source = f" ({_variable(path)})" if path in flat else f" ({name})" if path in _flat(from_file) else ""
+            # pydantic says "unexpected keyword argument" of a dataclass and "extra inputs" of a model.
+            is_unknown = finding["type"] in ("extra_forbidden", "unexpected_keyword_argument")
+            text = "no such key; `syncbridge config` lists them" if is_unknown else finding["msg"]
+            lines.append(f"{path or 'configuration'}{source}: {text}")
+        # The cause is left out: its text repeats the values, and one of them may be a secret.
+        raise ConfigError("\n".join(lines)) from None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "***"
+    if isinstance(value, tuple):
+        return ", ".join(str(one) for one in value)
+    return "" if value is None else str(value)

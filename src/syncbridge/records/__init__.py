@@ -1,0 +1,83 @@
+"""What is known beside the session logs: accounts, devices, listings, snapshots, tokens, codes, keys.
+
+One set of repositories in SQLAlchemy Core over asyncio, for `sqlite+aiosqlite` and `postgresql+asyncpg` alike, with
+the migrations inside the package.
+
+::
+
+    records = await open_records("sqlite+aiosqlite:///data/records.db")  # migrated to the newest schema
+    records.directory  # the SessionDirectory port
+    await records.close()  # what was noted is written
+"""
+
+from __future__ import annotations
+
+from syncbridge.records.accounts import Account, Accounts
+from syncbridge.records.database import Database
+from syncbridge.records.devices import Device, Devices, Roster
+from syncbridge.records.directory import Directory
+from syncbridge.records.keys import SigningKey, SigningKeys
+from syncbridge.records.pairing import PairingCodes, Redeemed
+from syncbridge.records.sessions import SessionRecord, Sessions
+from syncbridge.records.snapshots import SnapshotRecord, Snapshots
+from syncbridge.records.tokens import Family, Tokens
+
+__all__ = [
+    "Account",
+    "Device",
+    "Family",
+    "Records",
+    "Redeemed",
+    "Roster",
+    "SessionRecord",
+    "SigningKey",
+    "SnapshotRecord",
+    "migrate",
+    "open_records",
+]
+
+
+class Records:
+    """Every repository over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.accounts = Accounts(database)
+        self.devices = Devices(database)
+        self.sessions = Sessions(database)
+        self.directory = Directory(database)
+        self.snapshots = Snapshots(database)
+        self.tokens = Tokens(database)
+        self.pairing = PairingCodes(database)
+        self.keys = SigningKeys(database)
+
+    async def is_healthy(self) -> bool:
+        """Whether the database answers now."""
+        return await self.database.is_healthy()
+
+    async def close(self) -> None:
+        """Pending notes are written and every connection is closed."""
+        try:
+            await self.directory.close()
+        finally:
+            await self.database.close()
+
+
+async def open_records(url: str, *, pool_size: int = 4) -> Records:
+    """The records of this database, at the newest schema; made when they are not there. Raises Unavailable."""
+    database = Database(url, pool_size=pool_size)
+    try:
+        await database.migrate()
+    except BaseException:
+        await database.close()
+        raise
+    return Records(database)
+
+
+async def migrate(url: str) -> str:
+    """The database has the newest schema; answers its revision. Safe to run twice."""
+    database = Database(url, pool_size=1)
+    try:
+        return await database.migrate()
+    finally:
+        await database.close()

@@ -1,0 +1,61 @@
+"""Accounts: who owns sessions and devices."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from syncbridge.core.ids import AccountId
+from syncbridge.errors import AccountExists
+from syncbridge.records.database import Database
+from syncbridge.records.schema import accounts
+
+
+class Account(Struct, frozen=True):
+    """One account; ``email`` is in the form it is compared in."""
+
+    id: AccountId
+    email: str
+    created_at: int
+
+
+class Accounts:
+    """The table of accounts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, account: Account, password_hash: str) -> None:
+        """The account exists. Raises AccountExists when one with this address does."""
+        row = {
+            "id": account.id,
+            "email": account.email,
+            "password_hash": password_hash,
+            "created_at": account.created_at,
+        }
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute(insert(accounts).values(row))
+        except IntegrityError as error:
+            raise AccountExists from error
+
+    async def get(self, account: AccountId) -> Account | None:
+        """The account, None when there is none."""
+        query = select(accounts.c.id, accounts.c.email, accounts.c.created_at).where(accounts.c.id == account)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else Account(AccountId(row.id), row.email, row.created_at)
+
+    async def credentials(self, email: str) -> tuple[Account, str] | None:
+        """The account with this address and its password hash."""
+        async with self._database.reading() as connection:
+            row = (await connection.execute(select(accounts).where(accounts.c.email == email))).one_or_none()
+        return None if row is None else (Account(AccountId(row.id), row.email, row.created_at), row.password_hash)
+
+    async def set_password_hash(self, account: AccountId, password_hash: str) -> None:
+        """The stored hash is this one: the same password under newer parameters."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                update(accounts).where(accounts.c.id == account).values(password_hash=password_hash)
+            )

@@ -1,0 +1,130 @@
+"""The database behind the records: one engine, `sqlite+aiosqlite` or `postgresql+asyncpg`, the same code for both."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from syncbridge.errors import Unavailable
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_WRITES = "syncbridge_writes"
+_BUSY_TIMEOUT_S = 5
+_POOL_TIMEOUT_S = 2  # a request is better told `unavailable` than kept in a queue
+
+
+class Database:
+    """Connections, short transactions, and one translation of what goes wrong.
+
+    Atomicity  what is done inside `transaction` is committed whole at its end, or rolled back at an exception.
+    Isolation  a transaction is alone with what it reads: SQLite takes its write lock at the start (so a read never
+               turns into a write that fails), PostgreSQL locks the account's row where that matters.
+    Durability a committed transaction is on disk (WAL, synchronous=FULL).
+    Errors     a database that does not answer raises `Unavailable`; a constraint that does not hold raises
+               sqlalchemy's IntegrityError, for the caller knows what it means.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+        parsed = make_url(url)
+        self._is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._path = Path(parsed.database) if self._is_sqlite and parsed.database else None
+        self.engine: AsyncEngine = create_async_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=_POOL_TIMEOUT_S,
+            # SQLite is a file: nothing to lose contact with.
+            pool_pre_ping=not self._is_sqlite,
+            hide_parameters=True,  # a statement's values are people's data: not in messages, not in logs
+        )
+        if self._is_sqlite:
+            event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+
+    async def migrate(self) -> str:
+        """The schema is the newest; answers its revision. Safe to run twice, also by two processes at once."""
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._path.touch(mode=0o600, exist_ok=True)
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+
+        def upgrade(connection: Connection) -> str:
+            if not self._is_sqlite:
+                # Two nodes that start together must not both make the tables; released at the end of the transaction.
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(5395042)")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+
+        async with self.transaction() as connection:
+            return await connection.run_sync(upgrade)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for one consistent look; nothing that is written through it stays."""
+        with _translated():
+            async with self.engine.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose changes are committed at the end, or undone by an exception."""
+        with _translated():
+            async with self.engine.connect() as plain:
+                connection = await plain.execution_options(**{_WRITES: True})
+                async with connection.begin():
+                    yield connection
+
+    async def is_healthy(self) -> bool:
+        """Whether the database answers a question now."""
+        try:
+            async with self.reading() as connection:
+                await connection.exec_driver_sql("SELECT 1")
+        except Unavailable:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Every connection is closed."""
+        await self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What a driver raises when the database is away becomes `Unavailable`; our own mistakes stay what they are."""
+    try:
+        yield
+    except (IntegrityError, ProgrammingError, DataError):
+        raise
+    except (DBAPIError, PoolTimeout, ConnectionError) as error:
+        raise Unavailable("The records do not answer; try again.") from error
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver must not open transactions by itself: `_begin_sqlite` decides which kind.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={_BUSY_TIMEOUT_S * 1000}",
+        "secure_delete=ON",  # what is erased is overwritten in the file
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    is_writing = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")

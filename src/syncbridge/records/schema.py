@@ -1,0 +1,134 @@
+"""The tables of the records, as SQLAlchemy Core knows them; `migrations` makes them.
+
+Times are integers: milliseconds since the Unix epoch, server time. Every column type means the same in SQLite and
+in PostgreSQL. Nothing secret is stored in a form that can be used: passwords are argon2id hashes, refresh tokens
+and one-time codes are digests. The one exception is `signing_keys`, which is why the data directory is 0700.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+Id = String(64)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("email", String(254), nullable=False, unique=True),  # trimmed and in lower case
+    Column("password_hash", String(256), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("account", Id, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", Id, primary_key=True),  # the device's own choice, so it means something within its account only
+    Column("name", String(100), nullable=False),  # what the device says of itself
+    Column("given_name", String(100)),  # what a person calls it; a hello does not change it
+    Column("platform", String(100), nullable=False),
+    Column("capabilities", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    # Set when a person removed it. Kept, so that a token from a log-in before that moment cannot bring it back.
+    Column("removed_at", BigInteger),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("account", Id, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # What follows is derived from the log and may lag behind it for a moment.
+    Column("status", String(16), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("active", Id),
+    Column("updated_at", BigInteger, nullable=False),
+)
+Index("ix_sessions_account_created_at_id", sessions.c.account, sessions.c.created_at, sessions.c.id)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("session", Id, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("label", String(100), nullable=False),
+    Column("epoch", Id, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("state", LargeBinary, nullable=False),  # JSON, as bytes: read back exactly as it was kept
+    Column("device", Id, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+token_families = Table(
+    "token_families",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("account", Id, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("device", Id),  # the device its tokens are bound to
+    Column("session", Id),  # the one session its tokens reach
+    Column("login_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("family", Id, ForeignKey("token_families.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("used_at", BigInteger),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("subject", String(80), primary_key=True),  # "jti:..." one access token, "family:..." all of a log-in's
+    Column("expires_at", BigInteger, nullable=False, index=True),  # when the last token it covers is void anyway
+)
+
+pairing_codes = Table(
+    "pairing_codes",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("account", Id, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("session", Id, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("used_at", BigInteger),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", Id, primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    Column("ordinal", Integer, nullable=False, unique=True),  # 1, 2, 3: two nodes that start at once agree on one key
+    Column("created_at", BigInteger, nullable=False),
+    Column("retired_at", BigInteger),
+)

@@ -1,0 +1,7 @@
+"""Prints the table of metrics as Markdown."""
+
+import sys
+
+from syncbridge.telemetry.metrics import table
+
+sys.stdout.write(table())

@@ -1,0 +1,238 @@
+"""Every metric, in one table: from it the collectors are made, and the page of the docs.
+
+The first group has the names of the operators' handbook. Two of them are not what their ending says to Prometheus:
+`sessions_active_total` is a gauge, and `offline_sync_success_rate` is a ratio reckoned when it is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+How = Literal["add", "set", "observe", "observe_ms", "observe_since"]
+"""What a figure does to its metric.
+
+add            the counter grows by the value
+set            the gauge is the value
+observe        the value is one observation
+observe_ms     the value is a duration in ms; the metric is in seconds
+observe_since  the value is a moment in ms of server time; the observation is the time since
+"""
+
+_FAST_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_HANDOFF_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_REQUEST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A figure of `Telemetry.measured` that moves a metric; ``fixed`` is a label that the figure implies."""
+
+    figure: str
+    how: How
+    fixed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. ``known`` are label values that exist from the start, so that a rate over them is never absent."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    labels: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    feeds: tuple[Feed, ...] = ()
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "websocket_connection_errors_total",
+        "counter",
+        "WebSocket connections that were refused or closed for a fault, by error code.",
+        ("code",),
+        ("bad_message", "token_invalid", "token_expired", "hello_timeout", "too_slow", "rate_limited", "internal"),
+        feeds=(Feed("connection_error", "add"),),
+    ),
+    Metric(
+        "state_sync_duration_seconds",
+        "histogram",
+        "From a push read off the socket to its durable acknowledgement.",
+        buckets=_FAST_S,
+        feeds=(Feed("sync_ms", "observe_ms"),),
+    ),
+    Metric(
+        "handoff_latency_seconds",
+        "histogram",
+        "From the request of a handoff to the new owner's being told, by mode.",
+        ("mode",),
+        ("offer", "take"),
+        _HANDOFF_S,
+        (Feed("handoff_ms", "observe_ms"), Feed("handoff_done", "observe_since")),
+    ),
+    Metric(
+        "cross_device_handoffs_total",
+        "counter",
+        "Handoffs by outcome: done, or why not.",
+        ("outcome",),
+        ("done", "declined", "cancelled", "expired", "superseded", "ended"),
+        feeds=(Feed("handoff_done", "add", "done"), Feed("handoff_failed", "add")),
+    ),
+    Metric(
+        "sessions_active_total",
+        "gauge",
+        "Sessions in this process's memory now.",
+        feeds=(Feed("sessions_live", "set"),),
+    ),
+    Metric(
+        "websocket_connections_total",
+        "counter",
+        "WebSocket connections accepted since the start.",
+        feeds=(Feed("connection_opened", "add"),),
+    ),
+    Metric(
+        "state_delta_duration_seconds",
+        "histogram",
+        "Applying, rebasing and merging one push, without storage and network.",
+        buckets=_FAST_S,
+        feeds=(Feed("delta_ms", "observe_ms"),),
+    ),
+    Metric(
+        "http_requests_total",
+        "counter",
+        "REST requests by method, route and status.",
+        ("method", "route", "status"),
+    ),
+    Metric(
+        "http_request_duration_seconds",
+        "histogram",
+        "REST requests from the first byte of the head to the last of the answer.",
+        ("method", "route"),
+        buckets=_REQUEST_S,
+    ),
+    Metric(
+        "offline_sync_success_rate",
+        "gauge",
+        "Share of pushes made offline that were applied or merged; 1 where there were none.",
+    ),
+    Metric(
+        "session_continuity_rate",
+        "gauge",
+        "Share of handoffs and resumes that lost nothing; 1 where there were none.",
+    ),
+    # -- what the handbook does not name ------------------------------------------------------------------------
+    Metric(
+        "offline_syncs_total",
+        "counter",
+        "Pushes made offline, by outcome.",
+        ("outcome",),
+        ("kept", "lost"),
+        feeds=(Feed("offline_sync", "add"),),
+    ),
+    Metric(
+        "session_continuity_total",
+        "counter",
+        "Handoffs and resumes, by whether all was kept.",
+        ("outcome",),
+        ("kept", "lost"),
+        feeds=(Feed("continuity", "add"),),
+    ),
+    Metric(
+        "websocket_connections_open",
+        "gauge",
+        "WebSocket connections open now.",
+        feeds=(Feed("connections_open", "set"),),
+    ),
+    Metric(
+        "handoff_confirm_seconds",
+        "histogram",
+        "From the commit of a handoff to the new owner's saying that it runs.",
+        ("mode",),
+        ("offer", "take"),
+        _HANDOFF_S,
+        (Feed("handoff_confirm_ms", "observe_ms"), Feed("handoff_confirmed", "observe_since")),
+    ),
+    Metric(
+        "commits_total",
+        "counter",
+        "Entries committed to session logs.",
+        feeds=(Feed("commit_entries", "add"),),
+    ),
+    Metric(
+        "commit_entries",
+        "histogram",
+        "Entries of one commit.",
+        buckets=_COUNTS,
+        feeds=(Feed("commit_entries", "observe"),),
+    ),
+    Metric(
+        "commit_retries_total",
+        "counter",
+        "Commits tried again, because another node was first.",
+        feeds=(Feed("retry", "add"),),
+    ),
+    Metric(
+        "resumes_total",
+        "counter",
+        "Joins by mode: resumed, or why it was a snapshot.",
+        ("mode",),
+        ("resumed", "new", "epoch", "behind", "ahead", "slow", "smaller"),
+        feeds=(Feed("resume", "add"),),
+    ),
+    Metric(
+        "rejects_total",
+        "counter",
+        "Pushes and requests that a session refused, by error code.",
+        ("code",),
+        ("stale_owner", "stale_position", "base_too_old", "seq_gap", "bad_patch"),
+        feeds=(Feed("reject", "add"),),
+    ),
+    Metric(
+        "conflicts_total",
+        "counter",
+        "Places where two devices wrote, by the policy that decided.",
+        ("policy",),
+        ("last", "latest", "max", "min", "counter", "set", "append", "owner", "playhead", "manual"),
+        feeds=(Feed("conflict", "add"),),
+    ),
+    Metric(
+        "machine_failures_total",
+        "counter",
+        "Sessions dropped and loaded again, because our own code broke; by event.",
+        ("event",),
+        feeds=(Feed("machine_failures", "add"),),
+    ),
+    Metric(
+        "event_loop_lag_seconds",
+        "histogram",
+        "How late a timer of the loop fires.",
+        buckets=_FAST_S,
+        feeds=(Feed("loop_lag_ms", "observe_ms"),),
+    ),
+    Metric(
+        "outlet_queued_bytes",
+        "gauge",
+        "Bytes that wait to be sent to slow readers.",
+        feeds=(Feed("queue_bytes", "set"),),
+    ),
+    Metric(
+        "unknown_figures_total",
+        "counter",
+        "Figures that no metric takes: a metric is missing in the table.",
+        ("figure",),
+    ),
+)
+
+
+def table() -> str:
+    """The Markdown table of every metric, as the docs hold it."""
+    rows = ["| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| `{metric.name}` | {metric.kind} | {', '.join(f'`{label}`' for label in metric.labels) or '-'} "
+        f"| {metric.meaning} |"
+        for metric in METRICS
+    ]
+    return "\n".join(rows) + "\n"
