@@ -1,0 +1,1 @@
+"""The ports' answers: `embedded` (one process, SQLite) and `cluster` (several nodes)."""
