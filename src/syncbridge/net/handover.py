@@ -29,7 +29,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from syncbridge.net.door import Door
+from syncbridge.net.door import Door, Newcomer
 from syncbridge.net.frames import CLOSE, close_code_of
 from syncbridge.net.handler import SocketHandler, Upgrade
 from syncbridge.net.listener import Listener
@@ -268,9 +268,12 @@ class EntranceProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],  # Any: the ASGI lifespan state, as uvicorn has it
         loop: asyncio.AbstractEventLoop,
         door: Door,
+        before: Newcomer | None = None,
     ) -> None:
+        """`before` holds a place at the door for this connection until it is made: its TLS handshake."""
         super().__init__(config, server_state, app_state, loop)
         self._door = door
+        self._before = before
         self._deadline: asyncio.TimerHandle | None = None
         self._fed_bytes = 0  # since the request began, while its head is not complete
         self._head_bytes = 0  # of the parts of the head that are
@@ -282,6 +285,9 @@ class EntranceProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
+        if self._before is not None:
+            self._door.settle(self._before)
+            self._before = None
         if self._door.has_no_room(len(self.connections)):
             self._door.refusals["connections_max"] += 1
             self.turn_away()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self, cast
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from syncbridge.net.door import Connection, Door
+from syncbridge.net.door import Connection, Door, Newcomer
 from syncbridge.net.handler import MakeHandler
 from syncbridge.net.handover import EntranceProtocol
 from syncbridge.net.options import ServerOptions
@@ -110,8 +110,8 @@ class Server:
             raise StartFailed("the application's lifespan did not start")
         self._set_date()
 
-        def make_protocol() -> EntranceProtocol:
-            return EntranceProtocol(config, self._state, self._lifespan.state, loop, self._door)
+        def make_protocol(before: Newcomer | None = None) -> EntranceProtocol:
+            return EntranceProtocol(config, self._state, self._lifespan.state, loop, self._door, before)
 
         if self._context is not None:
             self._secure = TlsEntrance(listening[-1], self._context, self._door, make_protocol)

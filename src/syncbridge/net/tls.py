@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from syncbridge.net.door import Door
+from syncbridge.net.door import Door, Newcomer
 from syncbridge.net.options import TlsFiles
 
 _logger = logging.getLogger("syncbridge.net")
@@ -57,7 +57,7 @@ class TlsEntrance:
         listening: socket.socket,
         context: ssl.SSLContext,
         door: Door,
-        make_protocol: Callable[[], asyncio.Protocol],
+        make_protocol: Callable[[Newcomer], asyncio.Protocol],
     ) -> None:
         self._listening = listening
         self._context = context
@@ -99,7 +99,7 @@ class TlsEntrance:
         self._door.admit(newcomer)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._make_protocol,
+                lambda: self._make_protocol(newcomer),
                 connection,
                 ssl=self._context,
                 ssl_handshake_timeout=options.handshake_timeout_ms / 1000,
