@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syncbridge.core.entry import Entry, HandoffNote
+from syncbridge.core.ids import DeviceId, HandoffId
 from syncbridge.core.messages import Ack, Clock, EntriesMessage, EntryMessage, Join, Leave, Push, Signal
 from syncbridge.errors import BadMessage, SyncBridgeError, UnknownType
 from syncbridge.limits import Limits
@@ -28,6 +29,17 @@ def fault_of(frame: bytes) -> SyncBridgeError:
     with pytest.raises(SyncBridgeError) as caught:
         decode(frame)
     return caught.value
+
+
+OUTCOMES = ("accepted", "bad_message", "unknown_type")
+
+
+def outcome(frame: bytes) -> str:
+    try:
+        decode(frame)
+    except SyncBridgeError as fault:
+        return fault.code
+    return "accepted"
 
 
 def test_push_arrives_as_it_was_written() -> None:
@@ -174,13 +186,13 @@ def test_refusing_a_hostile_frame_costs_no_more_than_its_size() -> None:
         body = b",".join(b'"k%d":[{"a":1}]' % index for index in range(members))
         frame = b'{"type":"leave","session":"a",%s,"z":{"a":1,"a":2}}' % body
         times = []
-        for _ in range(3):
+        for _ in range(5):
             begin = time.perf_counter()
             assert fault_of(frame).message.startswith("$.z.a: ")
             times.append(time.perf_counter() - begin)
         return min(times)
 
-    assert cost(4_000) < 24 * cost(400)  # 10 when linear, 100 when quadratic
+    assert cost(4_000) < 60 * cost(400)  # 10 when linear, 100 when quadratic
 
 
 json_values = st.recursive(
@@ -219,10 +231,7 @@ def test_a_doubled_name_is_always_found(value: dict[str, object], data: st.DataO
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_a_message_or_a_documented_error(frame: bytes) -> None:
-    try:
-        decode(frame)
-    except SyncBridgeError as fault:
-        assert fault.code in ("bad_message", "unknown_type")
+    assert outcome(frame) in OUTCOMES
 
 
 @given(st.data())
@@ -230,16 +239,15 @@ def test_any_damage_to_a_good_frame_is_a_message_or_a_documented_error(data: st.
     frame = bytearray(PUSH % b'{"a":[1,{"b":"c"}],"d":-1.5e3}')
     for _ in range(data.draw(st.integers(1, 4))):
         frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        decode(bytes(frame))
-    except SyncBridgeError as fault:
-        assert fault.code in ("bad_message", "unknown_type")
+    assert outcome(bytes(frame)) in OUTCOMES
 
 
 # -- what goes out ----------------------------------------------------------------------------------------------
 
 ENTRY = Entry(7, "patch", 1_700, device="phone", seq=3, ops=[{"op": "add", "path": "/a", "value": "x\u2028y"}])
-HANDOFF = Entry(8, "handoff", 1_800, fence=2, active="tv", handoff=HandoffNote("h1", "take", source="phone"))
+HANDOFF = Entry(
+    8, "handoff", 1_800, fence=2, active="tv", handoff=HandoffNote(HandoffId("h1"), "take", source=DeviceId("phone"))
+)
 
 
 def test_type_stands_first() -> None:

@@ -1,0 +1,174 @@
+"""One connection's machine between its socket and the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, assert_never
+
+import msgspec
+
+from syncbridge.core.connection import (
+    Admit,
+    Admitted,
+    Announce,
+    AnyConnectionEffect,
+    AnyConnectionEvent,
+    CloseConnection,
+    ConnectionMachine,
+    ConnectionTimer,
+    MalformedReceived,
+    MessageReceived,
+    Opened,
+    PeerClosed,
+    Refused,
+    Renew,
+    Renewed,
+    SendMessage,
+    SetConnectionTimer,
+    ToSession,
+)
+from syncbridge.core.digest import push_digest
+from syncbridge.core.events import AnyEvent, MemberDrained, TakeReceived
+from syncbridge.core.ids import ConnectionId
+from syncbridge.core.messages import HandoffOffer, HandoffTake, Push, ServerMessage
+from syncbridge.errors import SyncBridgeError
+from syncbridge.ports import Admission, Identity, Refusal
+from syncbridge.runtime.outlet import Outlet
+from syncbridge.runtime.timers import Timers
+from syncbridge.wire.codec import encode_message
+
+if TYPE_CHECKING:
+    from syncbridge.runtime.engine import Engine
+
+INTERNAL_ERROR: Final = 1011
+INTERNAL_REASON: Final = "internal error"
+
+
+class ConnectionDriver:
+    """A `net.handler.SocketHandler`: hands what the socket says to the machine and performs what it orders.
+
+    Invariants   `on_open` before everything, `on_close` last; after it nothing reaches the outlet.
+    Order        what the machine sends leaves in the order it was ordered, entries of its sessions included.
+    """
+
+    __slots__ = ("_engine", "connection", "heard_at", "machine", "outlet", "timers")
+
+    def __init__(self, engine: Engine, connection: ConnectionId) -> None:
+        self._engine = engine
+        self.connection = connection
+        self.machine = ConnectionMachine(connection, engine.limits)
+        self.outlet: Outlet | None = None
+        self.timers = Timers(engine.clock, engine.call_at, self._on_timer)
+        self.heard_at = 0
+
+    # -- the socket ---------------------------------------------------------------------------------------------
+
+    def on_open(self, outlet: Outlet) -> None:
+        self.outlet = outlet
+        self._engine.hub.opened(self)
+        self._engine.post_connection(self, Opened())
+        self.heard_at = self._engine.now_ms
+
+    def on_text(self, frame: bytes) -> None:
+        """The message in ``frame`` has had its effect, or is answered as malformed; while draining it is unread."""
+        engine = self._engine
+        if engine.is_draining:
+            return  # the device was told, or is about to be; what is not acknowledged it sends again
+        event: AnyConnectionEvent
+        try:
+            message = engine.decoder.decode(frame)
+        except SyncBridgeError as fault:
+            event = MalformedReceived(fault.code, fault.message)
+        else:
+            kind = type(message)
+            if kind is Push:
+                event = MessageReceived(message, push_digest(message))  # type: ignore[arg-type]
+            elif kind is HandoffOffer or kind is HandoffTake:
+                event = MessageReceived(message, 0, engine.new_id())
+            else:
+                event = MessageReceived(message)
+        engine.post_connection(self, event)
+        self.heard_at = engine.now_ms
+
+    def on_heard(self) -> None:
+        """Bytes were read that are no message (a pong): the device is alive."""
+        self.heard_at = self._engine.clock.now_ms()
+
+    def on_drained(self) -> None:
+        for session in sorted(self.machine.joined):
+            self._engine.post_session(session, MemberDrained(self.connection))
+
+    def on_close(self, code: int | None, reason: str) -> None:
+        self.outlet = None
+        self.timers.clear()
+        self._engine.hub.closed(self)
+        self._engine.post_connection(self, PeerClosed(self.heard_at))
+
+    # -- the engine ---------------------------------------------------------------------------------------------
+
+    def send(self, message: ServerMessage) -> bool:
+        """The message is queued; False where the device has more queued than it takes (or is gone)."""
+        outlet = self.outlet
+        return outlet is not None and outlet.send(encode_message(message))
+
+    def step(self, event: AnyConnectionEvent, now_ms: int) -> None:
+        """The machine has judged ``event`` and its orders are performed. What is raised here is our own fault."""
+        for effect in self.machine.receive(event, now_ms):
+            if type(effect) is ToSession:
+                self._to_session(effect)
+            elif type(effect) is SendMessage:
+                self.send(effect.message)
+            else:
+                self._perform(effect)
+
+    def give_up(self) -> None:
+        """Our own fault ends this connection alone; the engine tells its sessions."""
+        if self.outlet is not None:
+            self.outlet.close(INTERNAL_ERROR, INTERNAL_REASON)
+
+    def _perform(self, effect: AnyConnectionEffect) -> None:
+        engine = self._engine
+        match effect:
+            case SendMessage():
+                self.send(effect.message)
+            case ToSession():
+                self._to_session(effect)
+            case SetConnectionTimer():
+                if self.outlet is not None:
+                    self.timers.set(effect.name, effect.at_ms)
+            case CloseConnection():
+                self.timers.clear()
+                if self.outlet is not None:
+                    self.outlet.close(effect.code, effect.reason)
+            case Admit():
+                engine.gatekeeper.admit(effect.token, effect.device, self._on_admission)
+            case Renew():
+                engine.gatekeeper.renew(effect.token, effect.account, effect.device, self._on_renewal)
+            case Announce():
+                if self.outlet is not None:
+                    engine.announce(self, effect.account, effect.device)
+            case _ as never:
+                assert_never(never)
+
+    def _to_session(self, effect: ToSession) -> None:
+        event: AnyEvent = effect.event  # type: ignore[assignment]
+        if type(event) is TakeReceived:
+            heard_at = self._engine.active_heard_at(self.machine.account, effect.session)
+            event = msgspec.structs.replace(event, source_heard_at=heard_at)
+        self._engine.post_session(effect.session, event)
+
+    def _on_admission(self, answer: Admission | Refusal) -> None:
+        if isinstance(answer, Refusal):
+            self._engine.post_connection(self, Refused(answer.code, answer.message, answer.devices))
+            return
+        identity = answer.identity
+        admitted = Admitted(identity.account, answer.device.id, identity.expires_at, answer.roster, identity.session)  # type: ignore[arg-type]
+        self._engine.post_connection(self, admitted)
+
+    def _on_renewal(self, answer: Identity | Refusal) -> None:
+        if isinstance(answer, Refusal):
+            self._engine.post_connection(self, Refused(answer.code, answer.message, answer.devices))
+        else:
+            self._engine.post_connection(self, Renewed(answer.expires_at))
+
+    def _on_timer(self, name: str) -> None:
+        self._engine.post_connection(self, ConnectionTimer(name))

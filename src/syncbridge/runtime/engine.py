@@ -1,0 +1,438 @@
+"""The engine: events to machines, orders to the outside, run to completion.
+
+One deque. The engine takes an event, calls the machine it is for, performs the effects in their order; what is known
+at once (a machine's word to another, an answer of the store that comes before its call returns) joins the same
+deque. So between two events of a session there is no lock, no task and no await, and a session sees its events in
+the order in which they happened.
+
+Commits of one turn of the loop go to the store as one batch: the first one asks for a call after this turn, which
+takes all that came until then.
+
+Nothing here knows a loop, a socket or a clock: `call_soon`, `call_at`, the outlets and the ports are given.
+
+When a machine raises, we are wrong, not the peer: that session's machine is dropped with a log line that holds its
+last events (types and ids), its devices are told `left` with reason `internal` and join anew, and everybody else
+notices nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from syncbridge.core.connection import AnyConnectionEvent, Dismissed, RosterKnown, SessionLost
+from syncbridge.core.effects import (
+    Broadcast,
+    CancelTimer,
+    Commit,
+    Deliver,
+    DropMember,
+    Load,
+    Measured,
+    Reply,
+    Send,
+    SendToDevice,
+    SetTimer,
+    Unload,
+    WriteSnapshot,
+)
+from syncbridge.core.entry import Entry
+from syncbridge.core.events import (
+    AnyEvent,
+    Committed,
+    Conflicted,
+    Deleted,
+    DeviceArrived,
+    EntriesSeen,
+    EpochChanged,
+    Event,
+    Loaded,
+    LoadFailed,
+    MemberDrained,
+    MemberLagging,
+    MemberLeft,
+    OutcomeUnknown,
+    RosterChanged,
+    TimerFired,
+)
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, RequestId, SessionId, TxnId
+from syncbridge.core.messages import DeviceInfo, Left
+from syncbridge.core.session_types import SESSION_TYPES, SessionType
+from syncbridge.limits import Limits
+from syncbridge.ports import (
+    Clock,
+    Gatekeeper,
+    Outcome,
+    SessionDirectory,
+    StateStore,
+    StoredLog,
+    StoreFault,
+    Submission,
+    Telemetry,
+    WasCommitted,
+    WasConflict,
+    WasForeign,
+    WasRefused,
+    WasUnknown,
+)
+from syncbridge.runtime.driver import ConnectionDriver
+from syncbridge.runtime.hub import Hub
+from syncbridge.runtime.sessions import LiveSession, told
+from syncbridge.runtime.timers import CallAt, CallSoon
+from syncbridge.wire.codec import MessageDecoder, encode_message
+
+_logger = logging.getLogger("syncbridge.runtime")
+
+
+class Engine:
+    """Runs every machine of this node.
+
+    Duties of the caller   every method is called in the thread that `call_soon` and `call_at` run in.
+    Blocking               no call blocks; `post_*` returns after everything that is known at once has happened.
+    Failures               an exception out of a machine, or out of performing its orders, ends that one machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        clock: Clock,
+        call_soon: CallSoon,
+        call_at: CallAt,
+        store: StateStore,
+        gatekeeper: Gatekeeper,
+        directory: SessionDirectory,
+        telemetry: Telemetry,
+        new_id: Callable[[], str],
+        types: dict[str, SessionType] | None = None,
+    ) -> None:
+        self.limits = limits
+        self.clock = clock
+        self.call_at = call_at
+        self.store = store
+        self.gatekeeper = gatekeeper
+        self.new_id = new_id
+        self.types = SESSION_TYPES if types is None else types
+        self.decoder = MessageDecoder(limits)
+        self.hub = Hub()
+        self.is_draining = False
+        self.now_ms = clock.now_ms()
+        self._call_soon = call_soon
+        self._directory = directory
+        self._telemetry = telemetry
+        self._queue: deque[tuple[Callable[[Any, Any], None], Any, Any]] = deque()
+        self._is_running = False
+        self._sessions: dict[SessionId, LiveSession] = {}
+        self._batch: list[Submission] = []
+        self._in_flight: dict[TxnId, LiveSession] = {}
+        self._asked: dict[RequestId, tuple[SessionId, Callable[[Reply], None]]] = {}
+        self._performers: dict[type[Any], Callable[[LiveSession, Any], None]] = {
+            Load: self._load,
+            Commit: self._commit,
+            Send: self._send,
+            SendToDevice: self._send_to_device,
+            Deliver: self._deliver,
+            Broadcast: self._broadcast,
+            DropMember: self._drop_member,
+            SetTimer: self._set_timer,
+            CancelTimer: self._cancel_timer,
+            Reply: self._reply,
+            Measured: self._measured,
+            Unload: self._unload,
+            WriteSnapshot: self._write_snapshot,
+        }
+
+    # -- what is happening --------------------------------------------------------------------------------------
+
+    @property
+    def live_sessions(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def commits_in_flight(self) -> int:
+        """Transactions whose outcome is not known yet, submitted or about to be."""
+        return len(self._in_flight)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing that a device pushed waits for its answer."""
+        return not self._in_flight and not self._queue
+
+    def session(self, session: SessionId) -> LiveSession | None:
+        """The session as it lives here, to look at; None where it is not in memory."""
+        return self._sessions.get(session)
+
+    def active_heard_at(self, account: AccountId, session: SessionId) -> int | None:
+        """When the session's active device was last read from; None where it has no connection here."""
+        live = self._sessions.get(session)
+        log = None if live is None else live.machine.log
+        return None if log is None or log.active is None else self.heard_at(account, DeviceId(log.active))
+
+    def heard_at(self, account: AccountId, device: DeviceId) -> int | None:
+        driver = self.hub.of_device(account, device)
+        return None if driver is None else driver.heard_at
+
+    # -- what comes in ------------------------------------------------------------------------------------------
+
+    def connect(self) -> ConnectionDriver:
+        """A handler for one new socket."""
+        return ConnectionDriver(self, ConnectionId(self.new_id()))
+
+    def post_session(self, session: SessionId, event: AnyEvent) -> None:
+        """The session's machine has judged ``event``, or will when those before it are done; loaded where needed."""
+        self._queue.append((self._step_session, session, event))
+        if not self._is_running:
+            self._run()
+
+    def post_connection(self, driver: ConnectionDriver, event: AnyConnectionEvent) -> None:
+        self._queue.append((self._step_connection, driver, event))
+        if not self._is_running:
+            self._run()
+
+    def ask(self, session: SessionId, event: AnyEvent, request: RequestId, done: Callable[[Reply], None]) -> None:
+        """``done`` is called once with the answer to the request in ``event``, unless `forget` comes first."""
+        self._asked[request] = (session, done)
+        self.post_session(session, event)
+
+    def forget(self, request: RequestId) -> None:
+        """Nobody waits for this answer any more; the request may still take effect."""
+        self._asked.pop(request, None)
+
+    def entries_seen(self, session: SessionId, entries: list[Entry], digests: list[int]) -> None:
+        """Another node committed these; a session that does not live here needs no telling."""
+        if session in self._sessions:
+            self.post_session(session, EntriesSeen(entries, digests))
+
+    def announce(self, driver: ConnectionDriver, account: AccountId, device: DeviceId) -> None:
+        """The device is found by ``driver``, an older connection of it is closed, and its waiting offers are told."""
+        older = self.hub.announced(driver, account, device)
+        if older is not None:
+            self.post_connection(older, Dismissed("device_replaced"))
+
+        def arrived(sessions: list[SessionId]) -> None:
+            if driver.outlet is not None:
+                for session in sessions:
+                    self.post_session(session, DeviceArrived(driver.connection, device))
+
+        self.store.waiting_offers(account, device, arrived)
+
+    def roster_changed(self, account: AccountId, roster: tuple[DeviceInfo, ...]) -> None:
+        """The account's connections and the sessions they follow know its devices; a removed one is cut off."""
+        followed: set[SessionId] = set()
+        for driver in self.hub.of_account(account):
+            followed |= driver.machine.joined
+            self.post_connection(driver, RosterKnown(roster))
+        for session in sorted(followed):
+            self.post_session(session, RosterChanged(roster))
+
+    def disconnect(self, account: AccountId, device: DeviceId | None, code: str) -> int:
+        """The account's connections (or one device's) are closed for the error ``code``; how many there were."""
+        drivers = [
+            driver for driver in self.hub.of_account(account) if device is None or driver.machine.device == device
+        ]
+        for driver in drivers:
+            self.post_connection(driver, Dismissed(code))
+        return len(drivers)
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        queue = self._queue
+        self._is_running = True
+        self.now_ms = self.clock.now_ms()
+        try:
+            while queue:
+                step, target, event = queue.popleft()
+                step(target, event)
+        finally:
+            self._is_running = False
+
+    def _step_connection(self, driver: ConnectionDriver, event: AnyConnectionEvent) -> None:
+        try:
+            driver.step(event, self.now_ms)
+        except Exception:
+            _logger.exception(
+                "a connection's machine failed on %s; the connection %s is closed",
+                type(event).__name__,
+                driver.connection,
+            )
+            driver.give_up()
+            for session in sorted(driver.machine.joined):
+                self.post_session(session, MemberLeft(driver.connection, driver.heard_at, is_gone=True))
+
+    def _step_session(self, session: SessionId, event: AnyEvent) -> None:
+        live = self._sessions.get(session)
+        if live is None:
+            if type(event) in _NEVER_LOADS:
+                return
+            live = LiveSession(session, self, self._on_timer)
+            self._sessions[session] = live
+        self._step(live, event)
+
+    def _step(self, live: LiveSession, event: AnyEvent) -> None:
+        live.recent.append((self.now_ms, type(event).__name__, getattr(event, "connection", "")))
+        try:
+            for effect in live.machine.receive(event, self.now_ms):
+                self._performers[type(effect)](live, effect)
+        except Exception:
+            _logger.exception(
+                "the machine of session %s failed on [%s] and is dropped; its last events: %s",
+                live.session,
+                told(event),
+                "; ".join(live.history()),
+            )
+            self._break(live, event)
+
+    def _step_living(self, live: LiveSession, event: AnyEvent) -> None:
+        """For answers to what this very machine ordered: a machine that took its place must not get them."""
+        if self._sessions.get(live.session) is live:
+            self._step(live, event)
+
+    def _post_living(self, live: LiveSession, event: AnyEvent) -> None:
+        self._queue.append((self._step_living, live, event))
+        if not self._is_running:
+            self._run()
+
+    def _break(self, live: LiveSession, event: AnyEvent) -> None:
+        """The machine is gone; its devices and requests are answered."""
+        session = live.session
+        self._telemetry.measured("machine_failures", 1.0, type(event).__name__)
+        self._drop(live)
+        frame = encode_message(Left(session, "internal"))
+        for driver in list(self.hub.following(session)):
+            if driver.outlet is not None:
+                driver.outlet.send(frame)
+            self.post_connection(driver, SessionLost(session))
+        for request in [request for request, (asked, _) in self._asked.items() if asked == session]:
+            self._answer(Reply(request, None, "internal"))
+
+    def _drop(self, live: LiveSession) -> None:
+        live.timers.clear()
+        if self._sessions.get(live.session) is live:
+            del self._sessions[live.session]
+
+    # -- performing a session's orders --------------------------------------------------------------------------
+
+    def _load(self, live: LiveSession, effect: Load) -> None:
+        def done(answer: StoredLog | StoreFault) -> None:
+            if isinstance(answer, StoreFault):
+                if answer.code != "not_found":
+                    _logger.error("session %s cannot be loaded: %s %s", live.session, answer.code, answer.detail)
+                self._post_living(live, LoadFailed(answer.code))
+            else:
+                live.account = answer.snapshot.account
+                self._post_living(live, Loaded(answer.snapshot, answer.entries, answer.digests))
+
+        self.store.load(live.session, self.limits.resume_entries_max, done)
+
+    def _commit(self, live: LiveSession, effect: Commit) -> None:
+        txn = effect.txn
+        self._in_flight[txn.id] = live
+        if not self._batch:
+            self._call_soon(self._submit)
+        self._batch.append(Submission(txn, live.fanout.journal(txn.entries)))
+
+    def _submit(self) -> None:
+        batch, self._batch = self._batch, []
+        try:
+            self.store.submit(batch, self._on_outcome)
+        except Exception:
+            # The port promises not to raise; what it did before it raised is not known.
+            _logger.exception("the store failed on a batch of %d", len(batch))
+            for submission in batch:
+                if submission.txn.id in self._in_flight:
+                    self._on_outcome(WasUnknown(submission.txn.id))
+
+    def _on_outcome(self, outcome: Outcome) -> None:
+        live = self._in_flight.pop(outcome.txn, None)
+        if live is None:
+            return
+        event: AnyEvent
+        if type(outcome) is WasCommitted:
+            event = Committed(outcome.txn)
+            self._note(live)
+        elif isinstance(outcome, WasConflict):
+            event = Conflicted(outcome.txn, outcome.entries, outcome.digests)
+        elif isinstance(outcome, WasForeign):
+            event = EpochChanged(outcome.txn)
+        elif isinstance(outcome, WasRefused) and outcome.code == "state_damaged":
+            event = EpochChanged(outcome.txn)  # loading it says what is wrong with it, to everybody who follows
+        else:
+            event = OutcomeUnknown(outcome.txn)
+        self._post_living(live, event)
+
+    def _note(self, live: LiveSession) -> None:
+        """The directory hears what is committed now: here the log has not run ahead again."""
+        log = live.machine.log
+        if log is not None:
+            self._directory.note(
+                live.session, status=log.status, version=log.version, updated_at=log.updated_at, active=log.active
+            )
+
+    def _send(self, live: LiveSession, effect: Send) -> None:
+        driver = self.hub.by_connection.get(effect.connection)
+        if driver is not None:
+            driver.send(effect.message)
+
+    def _send_to_device(self, live: LiveSession, effect: SendToDevice) -> None:
+        driver = self.hub.of_device(live.account, effect.device)
+        if driver is not None:
+            driver.send(effect.message)
+
+    def _deliver(self, live: LiveSession, effect: Deliver) -> None:
+        frame = live.fanout.frame(effect.entries)
+        drivers = self.hub.by_connection
+        for connection in effect.connections:
+            driver = drivers.get(connection)
+            if driver is None or driver.outlet is None:
+                continue
+            if not driver.outlet.send(frame):
+                self.post_session(live.session, MemberLagging(connection))
+
+    def _broadcast(self, live: LiveSession, effect: Broadcast) -> None:
+        frame = encode_message(effect.message)
+        drivers = self.hub.by_connection
+        for connection in effect.connections:
+            driver = drivers.get(connection)
+            if driver is None or driver.outlet is None or (effect.is_droppable and driver.outlet.is_over_budget):
+                continue
+            driver.outlet.send(frame)
+
+    def _drop_member(self, live: LiveSession, effect: DropMember) -> None:
+        driver = self.hub.by_connection.get(effect.connection)
+        if driver is not None:
+            self.post_connection(driver, SessionLost(live.session))
+
+    def _set_timer(self, live: LiveSession, effect: SetTimer) -> None:
+        live.timers.set(effect.name, effect.at_ms)
+
+    def _cancel_timer(self, live: LiveSession, effect: CancelTimer) -> None:
+        live.timers.cancel(effect.name)
+
+    def _on_timer(self, live: LiveSession, name: str) -> None:
+        self._post_living(live, TimerFired(name))
+
+    def _reply(self, live: LiveSession, effect: Reply) -> None:
+        self._answer(effect)
+
+    def _answer(self, reply: Reply) -> None:
+        waiting = self._asked.pop(reply.request, None)
+        if waiting is not None:
+            waiting[1](reply)
+
+    def _measured(self, live: LiveSession, effect: Measured) -> None:
+        self._telemetry.measured(effect.name, effect.value, effect.label)
+
+    def _unload(self, live: LiveSession, effect: Unload) -> None:
+        self._drop(live)
+
+    def _write_snapshot(self, live: LiveSession, effect: WriteSnapshot) -> None:
+        self.store.write_snapshot(effect.snapshot)
+
+
+_NEVER_LOADS: Final[frozenset[type[Event]]] = frozenset(
+    {MemberLeft, MemberLagging, MemberDrained, RosterChanged, EntriesSeen, Deleted}
+)
+"""News for those who live here; a session that is not in memory has nobody whom they concern."""

@@ -1,0 +1,59 @@
+"""Who is connected: connections by id, and each device's newest connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
+
+if TYPE_CHECKING:
+    from syncbridge.runtime.driver import ConnectionDriver
+
+
+class Hub:
+    """Every open connection of this node.
+
+    Invariants   a device is found by its newest connection; an older one of it is still found by its id until
+                 its socket is gone; nothing is kept of a connection that is gone.
+    """
+
+    __slots__ = ("_by_account", "by_connection")
+
+    def __init__(self) -> None:
+        self.by_connection: dict[ConnectionId, ConnectionDriver] = {}
+        self._by_account: dict[AccountId, dict[DeviceId, ConnectionDriver]] = {}
+
+    def __len__(self) -> int:
+        return len(self.by_connection)
+
+    def opened(self, driver: ConnectionDriver) -> None:
+        self.by_connection[driver.connection] = driver
+
+    def announced(self, driver: ConnectionDriver, account: AccountId, device: DeviceId) -> ConnectionDriver | None:
+        """``driver`` is the device's connection now; answers with the one it replaces."""
+        devices = self._by_account.setdefault(account, {})
+        older = devices.get(device)
+        devices[device] = driver
+        return older if older is not driver else None
+
+    def closed(self, driver: ConnectionDriver) -> None:
+        self.by_connection.pop(driver.connection, None)
+        machine = driver.machine
+        devices = self._by_account.get(machine.account)
+        if devices is not None and devices.get(machine.device) is driver:
+            del devices[machine.device]
+            if not devices:
+                del self._by_account[machine.account]
+
+    def of_device(self, account: AccountId, device: DeviceId) -> ConnectionDriver | None:
+        devices = self._by_account.get(account)
+        return None if devices is None else devices.get(device)
+
+    def of_account(self, account: AccountId) -> list[ConnectionDriver]:
+        """The account's devices that are here, by their newest connections."""
+        return list(self._by_account.get(account, {}).values())
+
+    def following(self, session: SessionId) -> Iterator[ConnectionDriver]:
+        """Connections that follow the session. Walks all of them: for the rare case, not for a frame."""
+        return (driver for driver in self.by_connection.values() if session in driver.machine.joined)

@@ -1,0 +1,219 @@
+"""`ports.SessionService` over the engine: REST's awaited questions become events, replies become results."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal, TypeVar, cast
+
+from syncbridge import errors
+from syncbridge._ext import apply_patch, check, measure
+from syncbridge.core.digest import state_hash
+from syncbridge.core.effects import Reply, StateView
+from syncbridge.core.entry import Entry, Intent, Snapshot, Status
+from syncbridge.core.events import (
+    AnyEvent,
+    Deleted,
+    EditRequested,
+    ReadRequested,
+    RestoreRequested,
+    StatusRequested,
+    TakeRequested,
+)
+from syncbridge.core.ids import AccountId, DeviceId, Json, JsonObject, RequestId, SessionId
+from syncbridge.core.messages import DeviceInfo
+from syncbridge.ports import (
+    Outcome,
+    StoredLog,
+    StoreFault,
+    WasCommitted,
+    WasForeign,
+    WasRefused,
+)
+from syncbridge.runtime.engine import Engine
+from syncbridge.wire.codec import encode_entry
+
+_Answer = TypeVar("_Answer")
+
+
+class LiveSessionService:
+    """Implements `ports.SessionService`. Every call ends within `store_timeout_ms`, with `unavailable` if need be."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._timeout_s = engine.limits.store_timeout_ms / 1000
+
+    async def create(
+        self, *, account: AccountId, session: SessionId, kind: str, title: str, state: JsonObject, device: str
+    ) -> StateView:
+        limits = self._engine.limits
+        check(state, depth_max=limits.state_depth_max, place="$.state")
+        size = measure(state)
+        if size > limits.state_bytes_max:
+            raise errors.StateTooLarge(f"the state is {size} bytes; at most {limits.state_bytes_max} are kept")
+        now_ms = self._engine.clock.now_ms()
+        fence = 1 if device else 0
+        first = Entry(
+            version=1,
+            kind="create",
+            at=now_ms,
+            device=device,
+            ops=[{"op": "add", "path": "", "value": state}],
+            fence=fence,
+            active=device or None,
+        )
+        snapshot = Snapshot(
+            session=session,
+            account=account,
+            type=kind,
+            epoch=self._engine.new_id(),
+            version=1,
+            at=now_ms,
+            created_at=now_ms,
+            state=state,
+            size=size,
+            fence=fence,
+            active=device or None,
+            title=title,
+        )
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            if not answer.done():
+                answer.set_result(outcome)
+
+        self._engine.store.create(snapshot, first, encode_entry(first), done)
+        match await self._within(answer):
+            case WasCommitted():
+                return StateView(
+                    epoch=snapshot.epoch,
+                    version=1,
+                    status="active",
+                    fence=fence,
+                    active=snapshot.active,
+                    updated_at=now_ms,
+                    hash=state_hash(state),
+                    state=state,
+                    size=size,
+                )
+            case WasForeign():
+                raise errors.PreconditionFailed("a session of this id exists")
+            case WasRefused(code=code):
+                raise errors.by_code()[code]
+            case _:
+                raise errors.Unavailable
+
+    async def read(self, session: SessionId) -> StateView:
+        request = self._request()
+        return await self._ask(session, ReadRequested(request), request)
+
+    async def edit(
+        self,
+        session: SessionId,
+        *,
+        device: str,
+        form: Literal["put", "patch", "merge"],
+        value: Json,
+        expected: int | None,
+        intent: Intent = "edit",
+    ) -> StateView:
+        request = self._request()
+        return await self._ask(session, EditRequested(request, device, form, value, expected, intent), request)
+
+    async def set_status(
+        self, session: SessionId, *, device: str, status: Status, expected: int | None = None
+    ) -> StateView:
+        request = self._request()
+        return await self._ask(session, StatusRequested(request, device, status, expected), request)
+
+    async def hand_off(
+        self,
+        session: SessionId,
+        *,
+        account: AccountId,
+        device: str,
+        target: DeviceId,
+        mode: Literal["offer", "take"],
+        roster: tuple[DeviceInfo, ...],
+        expires_ms: int | None = None,
+    ) -> StateView:
+        request = self._request()
+        heard_at = self._engine.active_heard_at(account, session)
+        event = TakeRequested(
+            request, device, target, mode, self._engine.new_id(), roster, expires_ms, source_heard_at=heard_at
+        )
+        return await self._ask(session, event, request)
+
+    async def restore(self, session: SessionId, *, device: str, state: JsonObject) -> StateView:
+        request = self._request()
+        return await self._ask(session, RestoreRequested(request, device, state), request)
+
+    async def state_at(self, session: SessionId, version: int) -> JsonObject:
+        """The state as it was at ``version``. Raises NotFound where the log does not reach back to it."""
+        answer: asyncio.Future[StoredLog | StoreFault] = asyncio.get_running_loop().create_future()
+
+        def done(found: StoredLog | StoreFault) -> None:
+            if not answer.done():
+                answer.set_result(found)
+
+        self._engine.store.state_at(session, version, done)
+        found = await self._within(answer)
+        if isinstance(found, StoreFault):
+            raise errors.by_code()[found.code]
+        state: Json = found.snapshot.state
+        for entry in found.entries:
+            if entry.ops:
+                state = apply_patch(state, entry.ops)
+        return cast(JsonObject, state)
+
+    async def delete(self, session: SessionId) -> None:
+        answer: asyncio.Future[StoreFault | None] = asyncio.get_running_loop().create_future()
+
+        def done(fault: StoreFault | None) -> None:
+            if fault is None:
+                self._engine.post_session(session, Deleted())
+            if not answer.done():
+                answer.set_result(fault)
+
+        self._engine.store.delete(session, done)
+        fault = await self._within(answer)
+        if fault is not None:
+            raise errors.by_code()[fault.code]
+
+    def roster_changed(self, account: AccountId, roster: tuple[DeviceInfo, ...]) -> None:
+        self._engine.roster_changed(account, roster)
+
+    def disconnect(self, account: AccountId, device: DeviceId | None, code: str) -> int:
+        return self._engine.disconnect(account, device, code)
+
+    def is_online(self, account: AccountId, device: DeviceId) -> bool:
+        return self._engine.hub.of_device(account, device) is not None
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _request(self) -> RequestId:
+        return RequestId(self._engine.new_id())
+
+    async def _ask(self, session: SessionId, event: AnyEvent, request: RequestId) -> StateView:
+        if self._engine.is_draining:
+            raise errors.Restarting
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def done(reply: Reply) -> None:
+            if not answer.done():
+                answer.set_result(reply)
+
+        self._engine.ask(session, event, request, done)
+        try:
+            reply = await self._within(answer)
+        finally:
+            self._engine.forget(request)
+        if reply.result is None:
+            raise errors.by_code()[reply.code](reply.message)
+        return reply.result
+
+    async def _within(self, answer: asyncio.Future[_Answer]) -> _Answer:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await answer
+        except TimeoutError:
+            raise errors.Unavailable from None
