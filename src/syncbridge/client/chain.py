@@ -1,0 +1,164 @@
+"""The optimistic state: what is confirmed, with this device's own unsettled edits on top, in order.
+
+Every pending edit knows the document it was shown on (``context``) and the one it led to (``after``). When the
+document below it changes, the edit is carried over to the new one with the same rebase that the server uses:
+``rebase(display, [diff(old context, new context)])``. So what the screen shows is always the confirmed state
+plus pending edits, and almost always just what the server is about to answer.
+
+What goes over the wire is a different matter: a body names the base that it was made on, and the server rebases
+it from there. A body still unsent is brought to the newest base only where nobody else wrote in the same place;
+where somebody did, it keeps its old base, for only then does the log list who lost. Bases along the queue never
+decrease: the edits before a contested one keep theirs too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from syncbridge._ext import apply_patch, diff, rebase
+from syncbridge.client.pending import Pending, Phase, Row
+from syncbridge.core.ids import JsonObject, Op
+from syncbridge.errors import PatchError, SyncBridgeError
+
+_encode = msgspec.json.Encoder().encode
+
+
+def applied(state: JsonObject, ops: list[Op], *, ops_max: int | None = None) -> JsonObject:
+    """The object that `ops` make of `state`. Raises PatchError and its kin, also where it is no object any more."""
+    after = apply_patch(state, ops, ops_max=ops_max)
+    if not isinstance(after, dict):
+        raise PatchError("the state of a session is an object", None, "")
+    return after
+
+
+def rows_of_lost(ops: list[Op], device: str, policy: str) -> list[Row]:
+    """A conflict row for each op of an edit that is not taken over; "ours" is the value it carried."""
+    rows: list[Row] = []
+    for op in ops:
+        row: Row = {"path": op.get("path", ""), "policy": policy, "winner": "theirs", "device": device}
+        if "value" in op:
+            row["ours"] = op["value"]
+        rows.append(row)
+    return rows
+
+
+class Chain:
+    """Confirmed state, position and the pending edits over it.
+
+    Invariants   ``pending[i].context`` is ``pending[i - 1].after`` (the confirmed state for the first), but for
+                 assumed edits, which are passed over; ``top`` is the last ``after``;
+                 ``apply_patch(context, display)`` equals ``after``;
+                 numbers (``seq``) grow along ``pending``, LOOSE edits excepted.
+    """
+
+    __slots__ = ("device", "epoch", "pending", "policies", "revision", "state", "top", "version")
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.state: JsonObject = {}
+        self.top: JsonObject = {}
+        self.epoch = ""
+        self.version = 0
+        self.policies: dict[str, Any] | None = None
+        self.pending: list[Pending] = []
+        self.revision = 0
+
+    def __iter__(self) -> Iterator[Pending]:
+        return iter(self.pending)
+
+    def touched(self) -> int:
+        """The next revision."""
+        self.revision += 1
+        return self.revision
+
+    def find(self, seq: int) -> Pending | None:
+        """The edit that is on the wire under this number."""
+        for one in self.pending:
+            if one.seq == seq and one.phase is not Phase.LOOSE:
+                return one
+        return None
+
+    def confirm(self, state: JsonObject, version: int, *, is_owner: bool) -> None:
+        """The confirmed state is this now; every pending edit is carried over to it."""
+        self.state = state
+        self.version = version
+        self.touched()
+        self.settle(is_owner=is_owner)
+
+    def settle(self, *, is_owner: bool) -> None:
+        """The invariants hold again after edits were removed or the state below them changed."""
+        before = self.state
+        for one in self.pending:
+            if one.is_assumed:
+                continue
+            if one.context is not before:
+                self._carry(one, before, is_owner)
+            before = one.after
+        self.top = before
+
+    def _carry(self, one: Pending, before: JsonObject, is_owner: bool) -> None:
+        change = diff(one.context, before)
+        if change:
+            try:
+                moved = rebase(
+                    one.display, [change], self.policies, base=one.context, at=one.at or None, is_owner=is_owner
+                )
+                display, rows = moved.ops, [Row(row) for row in moved.conflicts]
+                after = applied(before, display)
+            except SyncBridgeError:
+                # A `test` op that no longer holds, or a place that is gone: the server will refuse it and say so.
+                display, rows, after = [], rows_of_lost(one.display, self.device, "last"), before
+            if display != one.display or rows:
+                one.display = display
+                one.revision = self.touched()
+            if rows:
+                one.is_contested = True
+                one.rows.extend({**row, "device": self.device} for row in rows)
+            one.after = after
+        elif not one.display:
+            one.after = before
+        one.context = before
+
+    def acknowledged(self, one: Pending) -> None:
+        """The edit, the first of the queue and shown as it was sent, is confirmed as it was sent."""
+        self.state = one.after
+        self.version += 1
+        self.touched()
+        self.pending.remove(one)
+
+    def freshen(self, bytes_max: int) -> None:
+        """Free edits behind the last contested one are based on the confirmed version, as they are shown."""
+        start = 0
+        for index, one in enumerate(self.pending):
+            if one.is_contested or one.is_assumed or one.phase is not Phase.FREE:
+                start = index + 1
+        for one in self.pending[start:]:
+            if one.base != self.version or one.epoch != self.epoch:
+                if one.display is not one.ops and len(_encode(one.display)) > bytes_max:
+                    break
+                self._rewrite(one)
+
+    def rewrite_from(self, index: int) -> list[Row]:
+        """Free edits from ``index`` on get the body that is shown, on the confirmed version, contested or not.
+
+        For when their old base means nothing any more. The server cannot list what they met on the way, so the
+        rows come back to be listed here.
+        """
+        told: list[Row] = []
+        for one in self.pending[index:]:
+            if one.phase is Phase.FREE and not one.is_assumed:
+                self._rewrite(one)
+                told += one.rows
+                one.told += one.rows
+                one.rows = []
+                one.is_contested = False
+        return told
+
+    def _rewrite(self, one: Pending) -> None:
+        one.ops = one.display
+        one.base = self.version
+        one.epoch = self.epoch
+        one.revision = self.touched()
