@@ -50,6 +50,9 @@ class Recorder:
         if self.is_echo and self.outlet is not None:
             self.outlet.send(frame)
 
+    def on_heard(self) -> None:
+        self.heard_count += 1
+
     def on_drained(self) -> None:
         self.drained_count += 1
 

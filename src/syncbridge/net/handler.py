@@ -38,6 +38,9 @@ class SocketHandler(Protocol):
     def on_text(self, frame: bytes) -> None:
         """One whole message: valid UTF-8, at most `message_bytes_max`, and a copy that may be kept."""
 
+    def on_heard(self) -> None:
+        """A ping or a pong came: the device is there, though it says nothing."""
+
     def on_drained(self) -> None:
         """The outlet was over its budget and is below its low-water mark again: the time for a catch-up."""
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import httptools
@@ -116,6 +117,10 @@ class _Gate:
         self._transport.abort()
 
 
+_get_buffer: Final[Callable[[WSProtocol, int], memoryview]] = WSProtocol.get_buffer
+_buffer_updated: Final[Callable[[WSProtocol, int], None]] = WSProtocol.buffer_updated
+
+
 class SocketProtocol(WSProtocol):  # type: ignore[misc]  # see the import
     """An upgraded connection: picows' parser, bounded, and known to the server."""
 
@@ -128,6 +133,7 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # see the import
         "_outlet",
         "_progress",
         "_progress_at_ms",
+        "_read_bytes_max",
     )
 
     def __init__(
@@ -141,6 +147,7 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # see the import
         self._door = door
         self._gate = _Gate(transport)
         self._outlet = Outlet(door.turn, transport, upgrade, handler)
+        self._read_bytes_max = options.read_bytes_max
         self._is_heard = True
         self._is_pinged = False
         self._heard_at_ms = 0
@@ -187,15 +194,14 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # see the import
     def get_buffer(self, size_hint: int) -> memoryview:
         # picows doubles its buffer whenever a read fills it; offered in full, a flood would grow it to the size of
         # the kernel's.
-        buffer: memoryview = WSProtocol.get_buffer(self, size_hint)
-        read_bytes_max = self._door.options.read_bytes_max
-        return buffer if len(buffer) <= read_bytes_max else buffer[:read_bytes_max]
+        buffer = _get_buffer(self, size_hint)
+        return buffer if len(buffer) <= self._read_bytes_max else buffer[: self._read_bytes_max]
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._outlet.is_deaf:
             return  # left unparsed, and overwritten by the next read
         self._is_heard = True
-        WSProtocol.buffer_updated(self, nbytes)
+        _buffer_updated(self, nbytes)
         if self._gate.fault is not None:
             # Only now: the frames before the faulty one were good and have been handed on.
             self._outlet.fail(self._gate.fault)

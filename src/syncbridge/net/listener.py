@@ -118,8 +118,14 @@ class Listener(WSListener):
         self._control_count += 1
         if self._control_count > self._turn.options.control_frames_per_second_max:
             self._outlet.fail(CloseCode.RATE_LIMITED)
-        elif is_ping:
+            return
+        if is_ping:
             self._outlet.pong(frame.get_payload_as_bytes())
+        try:
+            self._handler.on_heard()
+        except Exception:
+            _logger.exception("a socket handler failed in on_heard")
+            self._outlet.close(CloseCode.INTERNAL_ERROR)
 
     def _take_close(self, frame: WSFrame) -> None:
         verdict = read_close(frame.get_payload_as_bytes())

@@ -52,7 +52,7 @@ class ServerOptions:
     shutdown_grace_ms: int = 10_000
     # memory
     read_buffer_bytes: int = 4 * 1024
-    read_bytes_max: int = 16 * 1024  # taken from one socket at a time; also bounds the growth of its buffer
+    read_bytes_max: int = 32 * 1024  # taken from one socket at a time; also bounds the growth of its buffer
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the relation that does not hold."""

@@ -214,8 +214,6 @@ class Outlet:
         self._pending_bytes = 0
         self._handed_bytes += len(frames)
         transport = self._transport
-        if transport.is_closing():
-            return
         if self._fd >= 0 and not transport.get_write_buffer_size():
             # The transport's own write costs 0.7 microseconds more. The descriptor is ours until `on_gone`: the
             # loop closes it after `connection_lost`, never before.
@@ -227,6 +225,8 @@ class Outlet:
                 self._buffered_bytes = 0
                 return
             frames = frames[sent:]
+        if transport.is_closing():
+            return
         transport.write(frames)
         self._buffered_bytes = transport.get_write_buffer_size()
 
