@@ -36,6 +36,7 @@ class Recorder:
         self.texts: list[bytes] = []
         self.closes: list[tuple[int | None, str]] = []
         self.drained_count = 0
+        self.heard_count = 0
         self.is_echo = True
         self.outlet: Outlet | None = None
         self.closed = asyncio.Event()

@@ -21,7 +21,7 @@ async def settle(engine: Engine, timeout_ms: int) -> bool:
     engine.is_draining = True
     deadline_ms = engine.clock.now_ms() + timeout_ms
     # The engine tells nobody when it is quiet; asking 200 times a second for at most a few seconds costs nothing.
-    while not engine.is_quiet:  # noqa: ASYNC110
+    while not engine.is_quiet:
         if engine.clock.now_ms() >= deadline_ms:
             return False
         await asyncio.sleep(_POLL_S)

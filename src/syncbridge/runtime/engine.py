@@ -330,9 +330,9 @@ class Engine:
     def _commit(self, live: LiveSession, effect: Commit) -> None:
         txn = effect.txn
         self._in_flight[txn.id] = live
-        if not self._batch:
-            self._call_soon(self._submit)
         self._batch.append(Submission(txn, live.fanout.journal(txn.entries)))
+        if len(self._batch) == 1:
+            self._call_soon(self._submit)
 
     def _submit(self) -> None:
         batch, self._batch = self._batch, []
