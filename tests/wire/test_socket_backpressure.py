@@ -178,6 +178,7 @@ async def test_silent_device_is_pinged_and_kept_while_it_answers(serve: Serve) -
         for _ in range(6):
             assert await client.frame() == (PING, b"", True)
             client.send(frame(PONG))
+        await until(lambda: served.last.heard_count == 6)
         assert not served.last.closes
 
 

@@ -231,7 +231,7 @@ async def test_peer_that_stays_after_its_fault_is_aborted_in_time(serve: Serve) 
     assert served.last.texts == []
 
 
-@pytest.mark.parametrize("moment", ["on_open", "on_text", "on_close"])
+@pytest.mark.parametrize("moment", ["on_open", "on_text", "on_heard", "on_close"])
 async def test_crash_in_a_handler_closes_its_socket_alone_and_says_nothing_of_it(
     serve: Serve, moment: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -243,7 +243,7 @@ async def test_crash_in_a_handler_closes_its_socket_alone_and_says_nothing_of_it
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, moment, crash)
         async with await RawClient.upgraded(served.port) as client:
-            client.send(frame(TEXT, b"a"))
+            client.send(frame(PONG) if moment == "on_heard" else frame(TEXT, b"a"))
             if moment != "on_close":
                 answer = await client.frame()
                 assert (answer.close_code, answer.close_reason) == (1011, REASONS[1011])
