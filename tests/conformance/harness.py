@@ -62,17 +62,17 @@ class MemoryHarness:
 
 
 class SqliteHarness:
-    def __init__(self, path: Path, limits: Limits, history_entries_max: int) -> None:
+    def __init__(self, path: Path, limits: Limits, history_entries_max: int, *, accept_loss: bool = False) -> None:
         self.clock = SetClock()
         self.path = path
         self._limits = limits
         self._history_entries_max = history_entries_max
         self._posted: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self.store: StateStore
-        self.open()
+        self.sqlite = self._open(accept_loss)
+        self.store: StateStore = self.sqlite
 
-    def open(self, *, accept_loss: bool = False) -> None:
-        self._sqlite = self.store = SqliteStore(
+    def _open(self, accept_loss: bool = False) -> SqliteStore:
+        return SqliteStore(
             self.path,
             self.clock,
             self._posted.put,
@@ -93,10 +93,10 @@ class SqliteHarness:
 
     def reopen(self) -> None:
         self.close()
-        self.open()
+        self.store = self.sqlite = self._open()
 
     def close(self) -> None:
-        self._sqlite.close()
+        self.sqlite.close()
         while not self._posted.empty():
             self._posted.get()()
 

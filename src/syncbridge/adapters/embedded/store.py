@@ -140,6 +140,10 @@ class SqliteStore:
         is_late = self._unsettled > 0 and time.monotonic() - self._heard_at > self._limits.store_timeout_ms / 1000
         return self._worker.is_alive() and not self._worker.is_failing and not is_late
 
+    def memory_held(self) -> tuple[int, int]:
+        """How many sessions' tails are in memory, and the bytes of their entries' bodies."""
+        return len(self._tails), self._tails_bytes
+
     # -- commits ------------------------------------------------------------------------------------------------
 
     def create(self, snapshot: Snapshot, first: Entry, body: bytes, done: Callable[[Outcome], None]) -> None:
