@@ -4,7 +4,7 @@
 
     SyncBridgeError
     |-- ClientFault                  the peer asked for something that cannot be
-    |   |-- BadMessage  UnknownType  MessageTooLarge  UnsupportedMediaType  ValidationFailed
+    |   |-- BadMessage  UnknownType  MessageTooLarge  UnsupportedMediaType  ValidationFailed  MethodNotAllowed
     |   |-- PatchError               PatchTestFailed  DepthExceeded  StateTooLarge  PolicyError
     |   |-- HelloRequired  AlreadyHello  HelloTimeout  ProtocolUnsupported
     |   |-- TokenMissing  TokenInvalid  TokenExpired  BadCredentials  Forbidden  OriginForbidden
@@ -106,6 +106,12 @@ class ValidationFailed(ClientFault):
     code = "validation_failed"
     http_status = 422
     meaning = "A field is missing or out of range; the field is named."
+
+
+class MethodNotAllowed(ClientFault):
+    code = "method_not_allowed"
+    http_status = 405
+    meaning = "The resource does not take this method; see Allow."
 
 
 # -- patches and state ------------------------------------------------------------------------------------------

@@ -1,0 +1,58 @@
+"""Accounts: make one, and see one's own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field, SecretStr
+
+from syncbridge.core.ids import DeviceId
+from syncbridge.errors import TokenInvalid
+from syncbridge.http.auth import TokenPair, device_field, pair
+from syncbridge.http.context import AccountClaims, Ctx, address_of
+from syncbridge.http.strict import StrictRoute
+
+router = APIRouter(prefix="/v1", tags=["accounts"], route_class=StrictRoute)
+
+
+class NewAccount(BaseModel):
+    """Who wants an account."""
+
+    email: Annotated[str, Field(max_length=254, examples=["ada@example.com"])]
+    password: SecretStr = Field(description="8 to 1024 characters, any.")
+    device: Annotated[str | None, device_field] = None
+
+
+class Me(BaseModel):
+    """The account behind the token."""
+
+    id: str
+    email: str
+    created_at: int = Field(description="ms since 1970, server time, as all times here")
+    devices: int
+    devices_max: int
+
+
+@router.post("/accounts", status_code=201)
+async def create_account(request: Request, context: Ctx, body: NewAccount) -> TokenPair:
+    """The account exists, and this is its first pair of tokens."""
+    context.logins.take(address_of(request))
+    account = await context.authority.create_account(body.email, body.password.get_secret_value())
+    return pair(context, await context.authority.begin(account.id, DeviceId(body.device) if body.device else None))
+
+
+@router.get("/me")
+async def me(context: Ctx, claims: AccountClaims) -> Me:
+    """The account behind the token."""
+    account = await context.records.accounts.get(claims.account)
+    if account is None:
+        raise TokenInvalid
+    roster = await context.authority.rosters.get(claims.account)
+    return Me(
+        id=account.id,
+        email=account.email,
+        created_at=account.created_at,
+        devices=len(roster.devices),
+        devices_max=context.authority.rosters.devices_max,
+    )

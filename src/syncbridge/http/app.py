@@ -1,0 +1,121 @@
+"""The REST service as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from syncbridge import __version__
+from syncbridge.auth import Authority
+from syncbridge.config import Settings
+from syncbridge.core.session_types import SESSION_TYPES, SessionType
+from syncbridge.http import accounts, auth, devices, handoffs, health, pairing, reference, sessions, snapshots, state
+from syncbridge.http.context import Context, OwnedSessions
+from syncbridge.http.envelope import Envelope
+from syncbridge.http.health import Health
+from syncbridge.http.problems import MEDIA_TYPE, Problem, handle_problems
+from syncbridge.http.rates import Buckets
+from syncbridge.ports import Clock, SessionService
+from syncbridge.records import Records
+from syncbridge.telemetry import PrometheusTelemetry
+
+DESCRIPTION = """Sessions that go on from device to device.
+
+Live devices speak the WebSocket protocol at `/v1/ws`; this is everything else. Send
+`Authorization: Bearer ACCESS_TOKEN`, which `POST /v1/accounts` and `POST /v1/auth/token` answer with. Times are
+milliseconds since 1970, server time. Every error is problem details (RFC 9457) with a `code` and a `request_id`.
+What is not yours is answered as what does not exist."""
+
+_RESOURCES = (accounts, auth, devices, sessions, state, handoffs, pairing, snapshots, health)
+
+
+def build_app(
+    service: SessionService,
+    records: Records,
+    authority: Authority,
+    settings: Settings,
+    *,
+    telemetry: PrometheusTelemetry,
+    clock: Clock,
+    health_report: Health | None = None,
+    session_types: Mapping[str, SessionType] = SESSION_TYPES,
+) -> FastAPI:
+    """The application over these services. It owns none of them: whoever opened them closes them.
+
+    It watches the records' health, and passes every change of an account's devices on to the live sessions; other
+    dependencies are added by ``health_report.watch``.
+    """
+    rules = authority.rules
+    report = health_report or Health(__version__)
+    report.watch("records", records.is_healthy)
+    authority.rosters.follow(service.roster_changed)
+    app = bare_app()
+    app.state.context = Context(
+        service=service,
+        records=records,
+        authority=authority,
+        settings=settings,
+        clock=clock,
+        telemetry=telemetry,
+        health=report,
+        session_types=session_types,
+        logins=Buckets(clock, burst=rules.login_burst, refill_ms=rules.login_refill_ms),
+        guesses=Buckets(clock, burst=rules.guess_burst, refill_ms=rules.guess_refill_ms),
+        owned=OwnedSessions(records),
+    )
+    app.add_middleware(Envelope, telemetry=telemetry)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-Id"],
+            expose_headers=["ETag", "Location", "Retry-After", "SyncBridge-Code", "SyncBridge-Hash", "X-Request-Id"],
+            max_age=600,
+        )
+    return app
+
+
+def bare_app() -> FastAPI:
+    """The routes and their description without any service behind them: enough for the OpenAPI document."""
+    app = FastAPI(
+        title="SyncBridge",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        responses={
+            "default": {
+                "description": "Why it was not answered as asked.",
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            }
+        },
+        separate_input_output_schemas=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    for resource in _RESOURCES:
+        app.include_router(resource.router)
+    app.include_router(reference.router)
+    _describe_problems(app)
+    handle_problems(app)
+    return app
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """The document holds the schema of errors, which no route names as its own answer."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, object]:
+        is_new = app.openapi_schema is None
+        document = generate()
+        if is_new:
+            schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas = document["components"]["schemas"]
+            schemas.update(schema.pop("$defs", {}))
+            schemas["Problem"] = schema
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

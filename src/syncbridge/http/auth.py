@@ -1,0 +1,101 @@
+"""Tokens: by password, by refresh token, and their revocation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field, SecretStr
+
+from syncbridge.auth import Grant
+from syncbridge.core.ids import DeviceId
+from syncbridge.errors import BadCredentials, TokenInvalid
+from syncbridge.http.context import Context, Ctx, address_of
+from syncbridge.http.strict import StrictRoute
+
+router = APIRouter(prefix="/v1/auth", tags=["auth"], route_class=StrictRoute)
+
+ID_PATTERN = r"^[A-Za-z0-9._:-]+$"
+device_field: Any = Field(
+    min_length=1, max_length=64, pattern=ID_PATTERN, description="Bind the tokens to this device of the account."
+)
+
+
+class PasswordGrant(BaseModel):
+    """A log-in."""
+
+    grant_type: Literal["password"]
+    email: Annotated[str, Field(max_length=254)]
+    password: SecretStr
+    device: Annotated[str | None, device_field] = None
+
+
+class RefreshGrant(BaseModel):
+    """The next pair of a log-in; the refresh token is used up."""
+
+    grant_type: Literal["refresh_token"]
+    refresh_token: SecretStr
+
+
+class TokenPair(BaseModel):
+    """An access token for requests and hellos, and a refresh token for the next pair."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the name of a scheme
+    expires_in: int = Field(description="Seconds that the access token is good for.")
+    expires_at: int = Field(description="The same as a moment, ms.")
+    refresh_token: str
+    account: str
+    device: str | None = None
+    session: str | None = None
+
+
+class Revocation(BaseModel):
+    """The token to refuse from now on."""
+
+    token: SecretStr = Field(description="An access token, or a refresh token and with it its whole log-in.")
+
+
+@router.post("/token")
+async def token(
+    request: Request, context: Ctx, body: Annotated[PasswordGrant | RefreshGrant, Field(discriminator="grant_type")]
+) -> TokenPair:
+    """A pair of tokens. An unknown address and a wrong password are answered alike, after the same work."""
+    address = address_of(request)
+    context.logins.take(address)
+    if isinstance(body, RefreshGrant):
+        return pair(context, await context.authority.refresh(body.refresh_token.get_secret_value()))
+    # Guesses are counted by the account they are about as well, wherever they come from.
+    guessed = f"password {body.email.strip().lower()}"
+    context.guesses.require(guessed)
+    try:
+        device = DeviceId(body.device) if body.device else None
+        grant = await context.authority.log_in(body.email, body.password.get_secret_value(), device)
+    except BadCredentials:
+        context.guesses.take(guessed)
+        raise
+    return pair(context, grant)
+
+
+@router.post("/revoke", status_code=204)
+async def revoke(request: Request, context: Ctx, body: Revocation) -> Response:
+    """The token is refused from now on; the same answer for a token that was none (RFC 7009 section 2.2)."""
+    context.logins.take(address_of(request))
+    family = await context.authority.revoke(body.token.get_secret_value())
+    if family is not None and family.device is not None:
+        context.service.disconnect(family.account, family.device, TokenInvalid.code)
+    return Response(status_code=204)
+
+
+def pair(context: Context, grant: Grant) -> TokenPair:
+    """The grant as it is answered."""
+    claims = grant.claims
+    return TokenPair(
+        access_token=grant.access_token,
+        expires_in=max(0, (claims.expires_at - context.clock.now_ms()) // 1000),
+        expires_at=claims.expires_at,
+        refresh_token=grant.refresh_token,
+        account=claims.account,
+        device=claims.device,
+        session=claims.session,
+    )

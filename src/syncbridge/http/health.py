@@ -1,0 +1,122 @@
+"""Health: alive (the loop turns), ready (send traffic here), and the whole picture for people."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from syncbridge.telemetry import CONTENT_TYPE
+
+PROBE_TIMEOUT_S = 1.0
+Probe = Callable[[], bool | Awaitable[bool]]
+
+
+class Dependency(BaseModel):
+    """One thing that the service leans on."""
+
+    status: Literal["up", "down"]
+    is_critical: bool = Field(description="Whether the service is of no use without it.")
+    latency_ms: float
+
+
+class HealthReport(BaseModel):
+    """How the service is."""
+
+    status: Literal["healthy", "degraded", "draining", "unhealthy"]
+    version: str
+    uptime_s: float
+    dependencies: dict[str, Dependency]
+
+
+class Health:
+    """Knows the dependencies and asks them; the composition root tells it which there are."""
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        self._started_at_s = time.monotonic()
+        self._probes: dict[str, tuple[Probe, bool]] = {}
+        self._is_draining = False
+
+    def watch(self, name: str, probe: Probe, *, is_critical: bool = True) -> None:
+        """The dependency is asked at each report; without a critical one the service is not ready."""
+        self._probes[name] = (probe, is_critical)
+
+    def drain(self) -> None:
+        """No new traffic, please: not ready from now on, though alive."""
+        self._is_draining = True
+
+    async def report(self) -> HealthReport:
+        """The picture now; ends within `PROBE_TIMEOUT_S`, whatever hangs."""
+        answers = await asyncio.gather(*(self._ask(probe) for probe, _ in self._probes.values()))
+        dependencies = {
+            name: Dependency(status="up" if is_up else "down", is_critical=is_critical, latency_ms=round(took_ms, 3))
+            for (name, (_, is_critical)), (is_up, took_ms) in zip(self._probes.items(), answers, strict=True)
+        }
+        down = [one for one in dependencies.values() if one.status == "down"]
+        status: Literal["healthy", "degraded", "draining", "unhealthy"] = "healthy"
+        if any(one.is_critical for one in down):
+            status = "unhealthy"
+        elif self._is_draining:
+            status = "draining"
+        elif down:
+            status = "degraded"
+        return HealthReport(
+            status=status,
+            version=self._version,
+            uptime_s=round(time.monotonic() - self._started_at_s, 3),
+            dependencies=dependencies,
+        )
+
+    async def _ask(self, probe: Probe) -> tuple[bool, float]:
+        begin = time.perf_counter()
+        try:
+            answer = probe()
+            is_up = await asyncio.wait_for(answer, PROBE_TIMEOUT_S) if inspect.isawaitable(answer) else bool(answer)
+        except Exception:  # noqa: BLE001 - whatever a probe raises, its dependency is not there
+            is_up = False
+        return is_up, (time.perf_counter() - begin) * 1000
+
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health", responses={503: {"model": HealthReport}})
+async def health(request: Request, response: Response) -> HealthReport:
+    """How the service and what it leans on are; 503 when it is of no use."""
+    report = await _health(request).report()
+    response.status_code = 503 if report.status == "unhealthy" else 200
+    return report
+
+
+@router.get("/health/live")
+async def live() -> dict[str, Literal["alive"]]:
+    """The process answers. Restart it when this fails, and for no other reason."""
+    return {"status": "alive"}
+
+
+@router.get("/health/ready", responses={503: {"model": HealthReport}})
+async def ready(request: Request, response: Response) -> HealthReport:
+    """Whether to send traffic here: 503 while a critical dependency is down, or the service drains."""
+    report = await _health(request).report()
+    response.status_code = 200 if report.status in ("healthy", "degraded") else 503
+    return report
+
+
+@router.get(
+    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
+async def metrics(request: Request) -> Response:
+    """Every figure in Prometheus' text format."""
+    return Response(request.app.state.context.telemetry.page(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _health(request: Request) -> Health:
+    found = request.app.state.context.health
+    assert isinstance(found, Health)
+    return found

@@ -1,0 +1,145 @@
+"""Every error answer: problem details (RFC 9457) made from the one tree of errors, by one handler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from syncbridge.errors import (
+    BadMessage,
+    DependencyFault,
+    DeviceLimit,
+    Internal,
+    MessageTooLarge,
+    MethodNotAllowed,
+    NotFound,
+    PatchError,
+    RateLimited,
+    SyncBridgeError,
+    ValidationFailed,
+)
+
+MEDIA_TYPE = "application/problem+json"
+ERRORS_MAX = 20
+"""Findings that one answer lists: a body of ten thousand wrong fields does not get ten thousand sentences back."""
+
+
+class Finding(BaseModel):
+    """One wrong field."""
+
+    place: str = Field(examples=["$.title"])
+    message: str
+
+
+class Problem(BaseModel):
+    """Why a request was not answered as asked."""
+
+    type: str = Field(examples=["urn:syncbridge:error:not_found"])
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="What a program reads; see the table of errors.", examples=["not_found"])
+    retry: str = Field(description="What to do next: never, same, later or resync.")
+    request_id: str
+    errors: list[Finding] | None = None
+
+
+class Refused(Exception):
+    """An error with headers or members that its class does not hold."""
+
+    def __init__(
+        self,
+        error: SyncBridgeError,
+        *,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.headers = dict(headers or {})
+        self.members = dict(members or {})
+
+
+def answer(refused: Refused, request_id: str) -> Response:
+    """The response for an error. It repeats nothing that the peer sent but names of fields and pointers."""
+    error = refused.error
+    body = {
+        "type": f"urn:syncbridge:error:{error.code}",
+        "title": error.meaning,
+        "status": error.http_status,
+        "detail": error.message,
+        "code": error.code,
+        "retry": error.retry,
+        "request_id": request_id,
+        **refused.members,
+    }
+    headers = dict(refused.headers)
+    if isinstance(error, PatchError) and error.index is not None:
+        body |= {"index": error.index, "pointer": error.pointer}
+    if isinstance(error, DeviceLimit):
+        body["devices"] = [{"id": one, "name": name, "platform": platform} for one, name, platform in error.devices]
+    if error.http_status == 401:
+        headers.setdefault("WWW-Authenticate", "Bearer")
+    if isinstance(error, DependencyFault | RateLimited):
+        headers.setdefault("Retry-After", "1")
+    return JSONResponse(body, error.http_status, headers, MEDIA_TYPE)
+
+
+def request_id(request: Request) -> str:
+    """The id of this request, as the envelope chose it."""
+    return str(request.state.request_id)
+
+
+def handle_problems(app: FastAPI) -> None:
+    """Every expected error of the app is answered by `answer`; what is not expected is left to the envelope."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused)
+        return answer(error, request_id(request))
+
+    async def known(request: Request, error: Exception) -> Response:
+        assert isinstance(error, SyncBridgeError)
+        return answer(Refused(error), request_id(request))
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        findings = [
+            {"place": _place(finding["loc"]), "message": str(finding["msg"])} for finding in error.errors()[:ERRORS_MAX]
+        ]
+        detail = "; ".join(f"{finding['place']}: {finding['message']}" for finding in findings[:3])
+        return answer(Refused(ValidationFailed(detail), members={"errors": findings}), request_id(request))
+
+    async def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        fault: SyncBridgeError
+        if error.status_code == 404:
+            fault = NotFound()
+        elif error.status_code == 405:
+            fault = MethodNotAllowed()
+        elif error.status_code == 413:
+            fault = MessageTooLarge()
+        elif error.status_code < 500:
+            fault = BadMessage()
+        else:
+            fault = Internal()
+        return answer(Refused(fault, headers=error.headers), request_id(request))
+
+    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(SyncBridgeError, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, framework)
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """``("body", "ops", 3, "path")`` as ``$.ops[3].path``; a parameter as ``query.limit``."""
+    where, *parts = location
+    place = "$" if where == "body" else str(where)
+    for part in parts:
+        place += f"[{part}]" if isinstance(part, int) else f".{str(part)[:64]}"
+    return place

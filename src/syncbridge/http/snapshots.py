@@ -1,0 +1,119 @@
+"""Labelled snapshots of a session: keep the state of now, come back to it later."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from syncbridge.errors import NotFound
+from syncbridge.http.context import AnyClaims, Ctx, Owned, acting_device
+from syncbridge.http.etags import etag, expected_version
+from syncbridge.http.sessions import Position
+from syncbridge.http.strict import StrictRoute
+from syncbridge.records import SnapshotRecord
+from syncbridge.records.ids import new_id
+
+router = APIRouter(prefix="/v1/sessions/{session}/snapshots", tags=["snapshots"], route_class=StrictRoute)
+
+
+class NewSnapshot(BaseModel):
+    """What to call it."""
+
+    label: Annotated[str, Field(min_length=1, max_length=100, examples=["before the last breath hold"])]
+
+
+class SnapshotSummary(BaseModel):
+    """A kept state, without the state."""
+
+    id: str
+    label: str
+    position: Position
+    device: str | None
+    created_at: int
+
+
+class SnapshotView(SnapshotSummary):
+    """A kept state."""
+
+    state: dict[str, Any]
+
+
+class SnapshotList(BaseModel):
+    """Every snapshot of the session, newest first."""
+
+    snapshots: list[SnapshotSummary]
+
+
+class Restored(BaseModel):
+    """Where the session is after a restore."""
+
+    position: Position
+    hash: str
+    status: str
+
+
+@router.post("", status_code=201)
+async def create_snapshot(
+    context: Ctx, claims: AnyClaims, session: Owned, body: NewSnapshot, response: Response
+) -> SnapshotSummary:
+    """The state of now is kept under this label."""
+    view = await context.service.read(session)
+    device = await acting_device(context, claims)
+    snapshot = SnapshotRecord(
+        new_id("snp"), session, body.label, view.epoch, view.version, device, context.clock.now_ms()
+    )
+    await context.records.snapshots.add(snapshot, view.state, count_max=context.settings.snapshots_max)
+    response.headers["Location"] = f"/v1/sessions/{session}/snapshots/{snapshot.id}"
+    return _summary(snapshot)
+
+
+@router.get("")
+async def list_snapshots(context: Ctx, claims: AnyClaims, session: Owned) -> SnapshotList:
+    """Every snapshot of the session, newest first."""
+    return SnapshotList(snapshots=[_summary(one) for one in await context.records.snapshots.page(session)])
+
+
+@router.get("/{snapshot}")
+async def get_snapshot(context: Ctx, claims: AnyClaims, session: Owned, snapshot: str) -> SnapshotView:
+    """A snapshot with its state."""
+    found = await context.records.snapshots.get(session, snapshot)
+    if found is None:
+        raise NotFound
+    record, state = found
+    return SnapshotView(**_summary(record).model_dump(), state=state)
+
+
+@router.post("/{snapshot}/restore")
+async def restore_snapshot(
+    request: Request, context: Ctx, claims: AnyClaims, session: Owned, snapshot: str, response: Response
+) -> Restored:
+    """The session has the snapshot's state, by a new entry in its log; nothing before it is lost."""
+    found = await context.records.snapshots.get(session, snapshot)
+    if found is None:
+        raise NotFound
+    if "if-match" in request.headers:
+        expected_version(request, await context.service.read(session))
+    device = await acting_device(context, claims)
+    view = await context.service.restore(session, device=device, state=found[1])
+    response.headers["ETag"] = etag(view)
+    return Restored(position=Position(epoch=view.epoch, version=view.version), hash=view.hash, status=view.status)
+
+
+@router.delete("/{snapshot}", status_code=204)
+async def delete_snapshot(context: Ctx, claims: AnyClaims, session: Owned, snapshot: str) -> Response:
+    """The snapshot is gone."""
+    if not await context.records.snapshots.remove(session, snapshot):
+        raise NotFound
+    return Response(status_code=204)
+
+
+def _summary(record: SnapshotRecord) -> SnapshotSummary:
+    return SnapshotSummary(
+        id=record.id,
+        label=record.label,
+        position=Position(epoch=record.epoch, version=record.version),
+        device=record.device or None,
+        created_at=record.created_at,
+    )
