@@ -27,6 +27,8 @@ class Submission(Struct, frozen=True):
 
 
 class WasCommitted(Struct, frozen=True):
+    """Every entry of the transaction is in the log, as durably as the adapter promises."""
+
     txn: TxnId
 
 

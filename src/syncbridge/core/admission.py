@@ -322,7 +322,7 @@ def _check_result(log: SessionLog, state: JsonObject, ops: list[Op], kind: Sessi
         number = resolve(state, bound.pointer, None)
         if number is None or number is resolve(log.state, bound.pointer, None):
             continue
-        if type(number) not in (int, float) or not bound.least <= number <= bound.most:  # type: ignore[operator]
+        if type(number) not in (int, float) or not bound.least <= number <= bound.most:
             raise errors.ValidationFailed(
                 f"{bound.pointer} is a number from {bound.least:g} to {bound.most:g} in a {kind.name} session"
             )

@@ -68,6 +68,8 @@ KEPT_MESSAGES_MAX = 64
 
 
 class ConnectionState(Enum):
+    """Who the connection is so far: nobody, being checked, a device, or over."""
+
     AWAITING = "awaiting"
     CHECKING = "checking"
     READY = "ready"
@@ -156,6 +158,8 @@ class PeerClosed(ConnectionEvent, frozen=True):
 
 
 class ConnectionTimer(ConnectionEvent, frozen=True):
+    """The timer set under ``name`` (hello, token) ran out."""
+
     name: str
 
 
@@ -182,6 +186,8 @@ class ConnectionEffect(Struct, frozen=True, gc=False):
 
 
 class SendMessage(ConnectionEffect, frozen=True):
+    """One message to the device."""
+
     message: ServerMessage
 
 
@@ -225,6 +231,8 @@ class ToSession(ConnectionEffect, frozen=True):
 
 
 class SetConnectionTimer(ConnectionEffect, frozen=True):
+    """Hand `ConnectionTimer(name)` back at ``at_ms``; replaces a timer of the same name."""
+
     name: str
     at_ms: int
 

@@ -66,6 +66,8 @@ class SetTimer(Effect, frozen=True):
 
 
 class CancelTimer(Effect, frozen=True):
+    """The timer of this name shall not fire."""
+
     name: str
 
 

@@ -139,6 +139,8 @@ class PushReceived(Event, frozen=True):
 
 
 class OfferReceived(Event, frozen=True):
+    """A device offers the session; ``handoff`` is the fresh id the offer gets."""
+
     connection: ConnectionId
     device: DeviceId
     message: HandoffOffer
@@ -174,18 +176,24 @@ class DeclineReceived(Event, frozen=True):
 
 
 class CancelReceived(Event, frozen=True):
+    """The source takes its offer back."""
+
     connection: ConnectionId
     device: DeviceId
     message: HandoffCancel
 
 
 class ConfirmReceived(Event, frozen=True):
+    """The new owner says that it runs."""
+
     connection: ConnectionId
     device: DeviceId
     message: HandoffConfirm
 
 
 class SignalReceived(Event, frozen=True):
+    """Passing data for the other members: fan-out only, never stored."""
+
     connection: ConnectionId
     device: DeviceId
     message: Signal

@@ -43,12 +43,16 @@ class ClientMessage(Struct, frozen=True, omit_defaults=True, tag_field="type"):
 
 
 class Hello(ClientMessage, frozen=True, tag="hello"):
+    """Who I am: the first message on a connection."""
+
     token: Annotated[str, Meta(max_length=8192)]
     device: DeviceInfo
     protocol: int = PROTOCOL_VERSION
 
 
 class Auth(ClientMessage, frozen=True, tag="auth"):
+    """A renewed token for the open connection."""
+
     token: Annotated[str, Meta(max_length=8192)]
 
 
@@ -62,6 +66,8 @@ class Join(ClientMessage, frozen=True, tag="join"):
 
 
 class Leave(ClientMessage, frozen=True, tag="leave"):
+    """Stop following a session."""
+
     session: Id
 
 
@@ -83,6 +89,8 @@ class Push(ClientMessage, frozen=True, tag="push"):
 
 
 class HandoffOffer(ClientMessage, frozen=True, tag="handoff.offer"):
+    """The active device asks ``to``, online or not, to take over; ``expires_ms`` is how long it may take."""
+
     session: Id
     to: Id
     expires_ms: Counting | None = None
@@ -97,16 +105,22 @@ class HandoffTake(ClientMessage, frozen=True, tag="handoff.take"):
 
 
 class HandoffReady(ClientMessage, frozen=True, tag="handoff.ready"):
+    """The target holds the state and can run."""
+
     session: Id
     handoff: Id
 
 
 class HandoffDecline(ClientMessage, frozen=True, tag="handoff.decline"):
+    """The target does not want it."""
+
     session: Id
     handoff: Id
 
 
 class HandoffCancel(ClientMessage, frozen=True, tag="handoff.cancel"):
+    """The source takes its offer back."""
+
     session: Id
     handoff: Id
 
@@ -119,11 +133,15 @@ class HandoffConfirm(ClientMessage, frozen=True, tag="handoff.confirm"):
 
 
 class Signal(ClientMessage, frozen=True, tag="signal"):
+    """Passing data (live heart rate, a cursor): told to the others, never stored, may be dropped."""
+
     session: Id
     data: Json
 
 
 class Clock(ClientMessage, frozen=True, tag="clock"):
+    """Asks for the server's time; see `ClockMessage`."""
+
     t0: int | float
 
 
@@ -163,6 +181,8 @@ class WelcomeLimits(Struct, frozen=True):
 
 
 class Welcome(ServerMessage, frozen=True, tag="welcome"):
+    """You are in: your limits, the heartbeat, and when your token ends (0: never)."""
+
     connection: str
     device: str
     server_time: int
@@ -173,6 +193,8 @@ class Welcome(ServerMessage, frozen=True, tag="welcome"):
 
 
 class DevicePresence(Struct, frozen=True, omit_defaults=True):
+    """A device of the account as a member sees it: following now, and holding the fence."""
+
     id: str
     name: str = ""
     platform: str = ""
@@ -327,6 +349,8 @@ class HandoffFailed(ServerMessage, frozen=True, tag="handoff.failed"):
 
 
 class PresenceMessage(ServerMessage, frozen=True, tag="presence"):
+    """A device came, went or changed."""
+
     session: str
     device: str
     online: bool
@@ -336,6 +360,8 @@ class PresenceMessage(ServerMessage, frozen=True, tag="presence"):
 
 
 class SignalMessage(ServerMessage, frozen=True, tag="signal"):
+    """Another member's passing data."""
+
     session: str
     device: str
     data: Json
@@ -350,14 +376,20 @@ class ClockMessage(ServerMessage, frozen=True, tag="clock"):
 
 
 class TokenExpiring(ServerMessage, frozen=True, tag="token.expiring"):
+    """Renew the token with `auth` before then, or the connection closes with 4401."""
+
     expires_at: int
 
 
 class TokenAccepted(ServerMessage, frozen=True, tag="token.accepted"):
+    """The renewed token is good until then."""
+
     expires_at: int
 
 
 class ErrorMessage(ServerMessage, frozen=True, tag="error"):
+    """Something was not done; ``about`` names the message type, ``ref`` echoes its mark."""
+
     code: str
     message: str
     retry: str
@@ -369,6 +401,8 @@ class ErrorMessage(ServerMessage, frozen=True, tag="error"):
 
 
 class Goodbye(ServerMessage, frozen=True, tag="goodbye"):
+    """A planned close follows: come back after this long."""
+
     reason: str
     reconnect_after_ms: int
 

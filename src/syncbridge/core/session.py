@@ -57,6 +57,8 @@ from syncbridge.limits import Limits
 
 
 class SessionState(Enum):
+    """Whether the log is being read, in use, or let go."""
+
     LOADING = "loading"
     LIVE = "live"
     GONE = "gone"

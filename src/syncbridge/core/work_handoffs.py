@@ -17,6 +17,7 @@ from syncbridge.core.messages import HandoffDone, HandoffFailed, HandoffOffered,
 
 
 def prepare(batch: Batch, note: HandoffNote) -> HandoffPrepare:
+    """What the target of a waiting offer is told."""
     log = batch.log
     return HandoffPrepare(
         session=log.session,
@@ -32,6 +33,7 @@ def prepare(batch: Batch, note: HandoffNote) -> HandoffPrepare:
 def place_offer(
     batch: Batch, *, source: str, target: str, handoff: str, expires_ms: int | None
 ) -> tuple[HandoffNote, bool]:
+    """The offer entry and its news; (the note, whether the target is away). Raises what `handoffs.offer` raises."""
     machine, log = batch.machine, batch.log
     is_here = machine.members.has_device(target)
     entry = handoffs.offer(
