@@ -98,9 +98,13 @@ class StateView(Struct, frozen=True):
 
 
 class Measured(Effect, frozen=True):
-    """A figure for telemetry.
+    """A figure for telemetry; ``label`` tells its kinds apart.
 
-    Names: handoff_ms, handoff_confirm_ms, handoff_outcome, conflict, reject, resume, commit_entries, retry.
+    handoff_done, handoff_confirmed   ``value`` is when it began, in server ms: the measurement ends when this is
+                                      performed, for then the commit it rests on is durable. Label: mode
+    handoff_failed, reject, conflict  1 each. Label: reason, error code, policy
+    resume                            1 each. Label: the reason of a snapshot, or `resumed`
+    retry                             how many races in a row this transaction has lost
     """
 
     name: str

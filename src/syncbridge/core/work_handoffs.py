@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from syncbridge import errors
 from syncbridge.core import events as on
 from syncbridge.core import handoffs
@@ -88,8 +90,9 @@ def transfer(batch: Batch, note: HandoffNote, *, device: str, heard_at: int | No
         playhead=batch.playhead(),
         uncertainty_ms=told.uncertainty_ms,
     )
-    for connection in machine.members.by_connection:
-        batch.say(Send(connection, done))
+    for connection, member in machine.members.by_connection.items():
+        answers = ref and member.device == device
+        batch.say(Send(connection, msgspec.structs.replace(done, ref=ref) if answers else done))
     batch.say(Measured("handoff_done", started_at, note.mode))
     return told.uncertainty_ms
 

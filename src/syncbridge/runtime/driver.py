@@ -27,7 +27,7 @@ from syncbridge.core.connection import (
     ToSession,
 )
 from syncbridge.core.digest import push_digest
-from syncbridge.core.events import AnyEvent, MemberDrained, TakeReceived
+from syncbridge.core.events import AnyEvent, MemberDrained, ReadyReceived, TakeReceived
 from syncbridge.core.ids import ConnectionId
 from syncbridge.core.messages import HandoffOffer, HandoffTake, Push, ServerMessage
 from syncbridge.errors import SyncBridgeError
@@ -151,7 +151,7 @@ class ConnectionDriver:
 
     def _to_session(self, effect: ToSession) -> None:
         event: AnyEvent = effect.event  # type: ignore[assignment]
-        if type(event) is TakeReceived:
+        if type(event) is TakeReceived or type(event) is ReadyReceived:
             heard_at = self._engine.active_heard_at(self.machine.account, effect.session)
             event = msgspec.structs.replace(event, source_heard_at=heard_at)
         self._engine.post_session(effect.session, event)
