@@ -1,29 +1,78 @@
-from syncbridge._ext.values import DEPTH_MAX, depth_allowed, length, same, too_deep
-"""RFC 6901 pointers over plain JSON values."""
+"""JSON Patch (RFC 6902) and merge patch (RFC 7396): make one, apply one; RFC 6901 pointers.
+
+Values are immutable here: nothing given is changed, and results share with what was given. Whoever changes a value
+after it was given or got changes the other as well.
+
+`syncbridge._twin.delta` and `syncbridge._twin.pointer` say the same in plain Python.
+"""
+
+from cpython.dict cimport PyDict_Copy
+from cpython.list cimport PyList_GetSlice
+from cpython.object cimport PyObject
+
+from jsonkind cimport (
+    TOO_DEEP, PyDict_Check, PyDict_GetItemWithError, PyDict_Next, PyDict_GET_SIZE, PyList_Check, PyList_GET_ITEM,
+    PyList_GET_SIZE, fits, is_container, is_name, same_name, same_scalar, same_value,
+)
+from jsonsize cimport NAME_NOT_TEXT, NESTED_TOO_DEEP, length_of, sb_text_length
+
+from syncbridge.errors import BadMessage, DepthExceeded, PatchError, PatchTestFailed, StateTooLarge
+
+cdef int DEPTH_MAX = 64
+cdef int DEPTH_LIMIT = 256
+cdef int INDEX_DIGITS_MAX = 9  # an index with more digits is past the end of any list we could hold
+cdef int ALIGN_LISTS_MAX = 8  # lists inside this many lists are compared place by place, which keeps the cost linear
+cdef Py_ssize_t WINDOW = 64  # how far an item is searched for after a mismatch
+cdef int SEARCHES_MAX = 8  # searches that may fail before the rest of a list is compared place by place
+cdef int ID_DEPTH_MAX = 64
+cdef object REQUIRED = object()
 
 
-from collections.abc import Sequence
-from typing import Any
-
-from syncbridge.errors import PatchError
-
-INDEX_DIGITS_MAX = 9  # an index with more digits is past the end of any list we could hold
-
-_REQUIRED: Any = object()
+cdef int allowed(object depth_max) except -1:
+    if type(depth_max) is not int or not 0 <= depth_max <= DEPTH_LIMIT:
+        raise ValueError(f"depth_max is an integer from 0 to {DEPTH_LIMIT}")
+    return depth_max
 
 
-def split_pointer(pointer: str, /) -> list[str]:
-    """The pointer's tokens, unescaped; [] is the whole document. Raises PatchError on a malformed pointer."""
+cdef bint same(PyObject *a, PyObject *b, int depth_left) except -1:
+    cdef int verdict = same_value(a, b, depth_left)
+    if verdict == TOO_DEEP:
+        raise DepthExceeded()
+    return verdict
+
+
+cdef Py_ssize_t length(PyObject *value, int depth_left) except -1:
+    cdef Py_ssize_t total = length_of(value, depth_left)
+    if total == NESTED_TOO_DEEP:
+        raise DepthExceeded()
+    if total < 0:
+        raise BadMessage("a member name is not a string" if total == NAME_NOT_TEXT else "not a JSON value")
+    return total
+
+
+# -- pointers ------------------------------------------------------------------------------------------------------
+
+
+cdef list tokens_of(object pointer):
+    """The pointer's tokens, unescaped; [] is the whole document."""
+    cdef list tokens
+    cdef Py_ssize_t index
     if type(pointer) is not str:
         raise PatchError("a pointer is a string")
-    if pointer == "":
+    if not pointer:
         return []
-    if pointer[0] != "/":
+    tokens = (<str>pointer).split("/")
+    if <str>tokens[0] != "":
         raise PatchError("a pointer is empty or starts with '/'", None, pointer)
-    return [_unescape(token, pointer) for token in pointer[1:].split("/")]
+    del tokens[0]
+    if "~" in <str>pointer:
+        for index in range(len(tokens)):
+            tokens[index] = unescaped(<str>tokens[index], pointer)
+    return tokens
 
 
-def _unescape(token: str, pointer: str) -> str:
+cdef str unescaped(str token, object pointer):
+    cdef str piece
     if "~" not in token:
         return token
     for piece in token.split("~")[1:]:
@@ -32,77 +81,152 @@ def _unescape(token: str, pointer: str) -> str:
     return token.replace("~1", "/").replace("~0", "~")
 
 
-def join_pointer(tokens: Sequence[str | int], /) -> str:
+cdef str escaped(str token):
+    if "~" in token or "/" in token:
+        return token.replace("~", "~0").replace("/", "~1")
+    return token
+
+
+def split_pointer(pointer, /):
+    """The pointer's tokens, unescaped; [] is the whole document. Raises PatchError on a malformed pointer."""
+    return tokens_of(pointer)
+
+
+def join_pointer(tokens, /):
     """The pointer of these tokens; a list index may be given as an int."""
-    return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
+    return "".join(["/" + escaped(str(token)) for token in tokens])
 
 
-def index_of(token: str) -> int:
+cdef Py_ssize_t index_of(str token) noexcept:
     """The list index a token spells (RFC 6901: no sign, no leading zero), or -1."""
-    if not token or not token.isascii() or not token.isdigit() or len(token) > INDEX_DIGITS_MAX:
+    cdef Py_ssize_t index = 0, size = len(token)
+    cdef Py_UCS4 sign
+    if size == 0 or size > INDEX_DIGITS_MAX or (size > 1 and token[0] == u"0"):
         return -1
-    return -1 if token[0] == "0" and len(token) > 1 else int(token)
+    for sign in token:
+        if sign < u"0" or sign > u"9":
+            return -1
+        index = index * 10 + (<Py_ssize_t>sign - 48)
+    return index
 
 
-def step(value: Any, token: str, pointer: str) -> Any:
-    """The child of `value` named `token`; PatchError when there is none."""
-    if isinstance(value, dict):
-        if token in value:
-            return value[token]
-        raise PatchError("no such member", None, pointer)
-    if isinstance(value, list):
-        return value[existing_index(token, len(value), pointer)]
-    raise PatchError("the pointer goes through a value that is neither object nor array", None, pointer)
-
-
-def existing_index(token: str, length: int, pointer: str) -> int:
-    index = index_of(token)
+cdef Py_ssize_t existing_index(str token, Py_ssize_t size, object pointer) except -1:
+    cdef Py_ssize_t index = index_of(token)
     if index < 0 and not (token.isascii() and token.isdigit() and token[:1] != "0"):
         raise PatchError("an array index is 0 or digits without a leading zero", None, pointer)
-    if index < 0 or index >= length:
+    if index < 0 or index >= size:
         raise PatchError("the array index is past the end", None, pointer)
     return index
 
 
-def inserting_index(token: str, length: int, pointer: str) -> int:
-    """Where `add` puts an item: an existing index, the length, or '-' for the end."""
-    return length if token == "-" else existing_index(token, length + 1, pointer)
+cdef Py_ssize_t inserting_index(str token, Py_ssize_t size, object pointer) except -1:
+    return size if token == "-" else existing_index(token, size + 1, pointer)
 
 
-def resolve(doc: Any, pointer: str, default: Any = _REQUIRED, /) -> Any:
+cdef object step(object value, str token, object pointer):
+    """The child of `value` named `token`; PatchError when there is none."""
+    cdef PyObject *child
+    if isinstance(value, dict):
+        child = PyDict_GetItemWithError(<PyObject *>value, <PyObject *>token)
+        if child is NULL:
+            raise PatchError("no such member", None, pointer)
+        return <object>child
+    if isinstance(value, list):
+        return (<list>value)[existing_index(token, len(<list>value), pointer)]
+    raise PatchError("the pointer goes through a value that is neither object nor array", None, pointer)
+
+
+def resolve(doc, pointer, default=REQUIRED, /):
     """The value at `pointer`, or `default`; PatchError when it is missing and no default is given."""
     value = doc
-    for token in split_pointer(pointer):
+    for token in tokens_of(pointer):
         try:
-            value = step(value, token, pointer)
+            value = step(value, <str>token, pointer)
         except PatchError:
-            if default is _REQUIRED:
+            if default is REQUIRED:
                 raise
             return default
     return value
-
-"""JSON Patch (RFC 6902) and merge patch (RFC 7396): make one, apply one.
-
-Values are immutable here: nothing given is changed, and results share with what was given.
-"""
-
-
-from typing import Any
-
-from syncbridge.errors import PatchError, PatchTestFailed, StateTooLarge
-
-
-Op = dict[str, Any]
-
-ALIGN_LISTS_MAX = 8  # lists inside this many lists are compared place by place, which keeps the cost linear
-WINDOW = 64  # how far an item is searched for after a mismatch
-SEARCHES_MAX = 8  # searches that may fail before the rest of a list is compared place by place
 
 
 # -- diff ----------------------------------------------------------------------------------------------------------
 
 
-def diff(a: Any, b: Any, /, *, depth_max: int = DEPTH_MAX) -> list[Op]:
+cdef struct Place:
+    # One step of the way to the values being compared; it becomes a pointer only when an op is written.
+    Place *up
+    PyObject *key  # NULL: an index
+    Py_ssize_t index
+
+
+cdef extern from "Python.h":
+    """
+    /* Writes the escaped ASCII `name` so that it ends at `end`; its start, or NULL: not ASCII, or no room. */
+    static inline char *sb_name_before(PyObject *name, char *start, char *end) {
+    #if PY_VERSION_HEX < 0x030C0000
+        if (PyUnicode_READY(name) < 0) { PyErr_Clear(); return NULL; }
+    #endif
+        if (!PyUnicode_IS_ASCII(name)) return NULL;
+        const Py_ssize_t length = PyUnicode_GET_LENGTH(name);
+        const char *data = (const char *)PyUnicode_1BYTE_DATA(name);
+        if (end - start < 2 * length + 1) return NULL;
+        for (Py_ssize_t i = length; i-- > 0;) {
+            if (data[i] == '~') { *--end = '0'; *--end = '~'; }
+            else if (data[i] == '/') { *--end = '1'; *--end = '~'; }
+            else *--end = data[i];
+        }
+        return end;
+    }
+
+    /* Writes the decimal digits of `index` so that they end at `end`; their start, or NULL: no room. */
+    static inline char *sb_index_before(Py_ssize_t index, char *start, char *end) {
+        if (end - start < 24) return NULL;
+        do { *--end = (char)('0' + index % 10); index /= 10; } while (index);
+        return end;
+    }
+    """
+    char *sb_name_before(PyObject *name, char *start, char *end) noexcept
+    char *sb_index_before(Py_ssize_t index, char *start, char *end) noexcept
+    object PyUnicode_FromStringAndSize(const char *data, Py_ssize_t size)
+
+
+cdef str pointer_of(Place *here):
+    """The pointer of a place, written backwards into a buffer; long or not ASCII ones are joined from pieces."""
+    cdef char room[512]
+    cdef char *end = room + 512
+    cdef char *at = end
+    cdef Place *place = here
+    while place is not NULL:
+        if place.key is NULL:
+            at = sb_index_before(place.index, room, at)
+        elif is_name(place.key):
+            at = sb_name_before(place.key, room, at)
+        else:
+            raise PatchError("a member name is not a string")
+        if at is NULL or at == room:
+            return joined_pointer_of(here)
+        at -= 1
+        at[0] = b"/"
+        place = place.up
+    return PyUnicode_FromStringAndSize(at, end - at)
+
+
+cdef str joined_pointer_of(Place *here):
+    cdef list pieces = []
+    while here is not NULL:
+        if here.key is NULL:
+            pieces.append(str(here.index))
+        elif is_name(here.key):
+            pieces.append(escaped(<str>here.key))
+        else:
+            raise PatchError("a member name is not a string")
+        here = here.up
+    pieces.append("")
+    pieces.reverse()
+    return "/".join(pieces)
+
+
+def diff(a, b, /, *, depth_max=DEPTH_MAX):
     """Ops that turn `a` into `b`; empty when they are equal.
 
     Shape    RFC 6902 add, remove and replace; values are those of `b`, not copies.
@@ -113,113 +237,168 @@ def diff(a: Any, b: Any, /, *, depth_max: int = DEPTH_MAX) -> list[Op]:
     Kinds    true, 1 and 1.0 differ.
     Cost     a bounded number of looks at each node; allocates for changed paths only.
     Raises   DepthExceeded.
-    Law      apply_patch(a, diff(a, b)) equals b
+    Law      apply_patch(a, diff(a, b)) equals b   (tests/property/test_delta_laws.py)
     """
-    ops: list[Op] = []
-    _diff(a, b, "", depth_allowed(depth_max), 0, ops)
+    cdef list ops = []
+    diff_values(<PyObject *>a, <PyObject *>b, NULL, allowed(depth_max), 0, ops)
     return ops
 
 
-def _diff(a: Any, b: Any, path: str, depth_left: int, lists: int, ops: list[Op]) -> None:
+cdef int diff_values(PyObject *a, PyObject *b, Place *here, int depth_left, int lists, list ops) except -1:
     if a is b:
-        return
-    if isinstance(a, dict) and isinstance(b, dict):
+        return 0
+    if PyDict_Check(a) and PyDict_Check(b):
         if depth_left <= 0:
-            raise too_deep()
-        for key in a:
-            here = path + join_pointer([_name(key)])
-            if key in b:
-                _diff(a[key], b[key], here, depth_left - 1, lists, ops)
-            else:
-                ops.append({"op": "remove", "path": here})
-        ops.extend({"op": "add", "path": path + join_pointer([_name(key)]), "value": b[key]} for key in b if key not in a)
-    elif isinstance(a, list) and isinstance(b, list):
+            raise DepthExceeded()
+        return diff_objects(a, b, here, depth_left - 1, lists, ops)
+    if PyList_Check(a) and PyList_Check(b):
         if depth_left <= 0:
-            raise too_deep()
-        _diff_lists(a, b, path, depth_left - 1, lists + 1, ops)
-    elif not same(a, b, depth_left):
-        ops.append({"op": "replace", "path": path, "value": b})
+            raise DepthExceeded()
+        return diff_lists(a, b, here, depth_left - 1, lists + 1, ops)
+    if not same_scalar(a, b):
+        ops.append({"op": "replace", "path": pointer_of(here), "value": <object>b})
+    return 0
 
 
-def _name(key: Any) -> str:
-    if type(key) is not str:
-        raise PatchError("a member name is not a string")
-    return key
+cdef int diff_objects(PyObject *a, PyObject *b, Place *here, int depth_left, int lists, list ops) except -1:
+    # In step while the names come in one order, as in two parses of one document; by look-up from the first that
+    # does not. Borrowed pointers: see jsonkind.pxd.
+    cdef Py_ssize_t a_position = 0, b_position = 0, shared = 0
+    cdef PyObject *a_key = NULL
+    cdef PyObject *b_key = NULL
+    cdef PyObject *a_item = NULL
+    cdef PyObject *b_item = NULL
+    cdef bint in_step = True
+    cdef Place place
+    place.up, place.index = here, 0
+    while PyDict_Next(a, &a_position, &a_key, &a_item):
+        if in_step:
+            in_step = PyDict_Next(b, &b_position, &b_key, &b_item) and same_name(a_key, b_key)
+        if not in_step:
+            b_item = PyDict_GetItemWithError(b, a_key)
+        place.key = a_key
+        if b_item is NULL:
+            ops.append({"op": "remove", "path": pointer_of(&place)})
+            continue
+        shared += 1
+        if a_item is not b_item:
+            diff_values(a_item, b_item, &place, depth_left, lists, ops)
+    if shared == PyDict_GET_SIZE(b):
+        return 0
+    b_position = 0
+    while PyDict_Next(b, &b_position, &b_key, &b_item):
+        if PyDict_GetItemWithError(a, b_key) is NULL:
+            place.key = b_key
+            ops.append({"op": "add", "path": pointer_of(&place), "value": <object>b_item})
+    return 0
 
 
-def _diff_lists(a: list[Any], b: list[Any], path: str, depth_left: int, lists: int, ops: list[Op]) -> None:
-    def gap(i: int, j: int, removed: int, added: int) -> None:
-        """`removed` items of a from i become `added` items of b from j; all before b[j] is in place."""
-        pairs = min(removed, added)
-        for k in range(pairs):
-            x, y, here = a[i + k], b[j + k], f"{path}/{j + k}"
-            if _are_two_items(x, y):
-                ops.append({"op": "replace", "path": here, "value": y})
-            else:
-                _diff(x, y, here, depth_left, lists, ops)
-        for k in range(removed - 1, pairs - 1, -1):
-            ops.append({"op": "remove", "path": f"{path}/{j + k}"})
-        for k in range(pairs, added):
-            ops.append({"op": "add", "path": f"{path}/{j + k}", "value": b[j + k]})
-
+cdef int diff_lists(PyObject *a, PyObject *b, Place *here, int depth_left, int lists, list ops) except -1:
+    cdef Py_ssize_t a_end = PyList_GET_SIZE(a), b_end = PyList_GET_SIZE(b)
+    cdef Py_ssize_t i = 0, j, removed, added
+    cdef int searches_left = SEARCHES_MAX
     if lists > ALIGN_LISTS_MAX:
-        gap(0, 0, len(a), len(b))
-        return
-    start, shorter = 0, min(len(a), len(b))
-    while start < shorter and same(a[start], b[start], depth_left):
-        start += 1
-    end = 0
-    while end < shorter - start and same(a[-1 - end], b[-1 - end], depth_left):
-        end += 1
-    a_end, b_end = len(a) - end, len(b) - end
-    i = j = start
-    searches_left = SEARCHES_MAX
+        return diff_gap(a, b, 0, 0, a_end, b_end, here, depth_left, lists, ops)
+    while i < a_end and i < b_end and same(PyList_GET_ITEM(a, i), PyList_GET_ITEM(b, i), depth_left):
+        i += 1
+    while a_end > i and b_end > i and same(
+        PyList_GET_ITEM(a, a_end - 1), PyList_GET_ITEM(b, b_end - 1), depth_left
+    ):
+        a_end -= 1
+        b_end -= 1
+    j = i
     while i < a_end and j < b_end:
-        if same(a[i], b[j], depth_left):
-            i, j = i + 1, j + 1
+        if same(PyList_GET_ITEM(a, i), PyList_GET_ITEM(b, j), depth_left):
+            i += 1
+            j += 1
             continue
         removed = added = 0
         if searches_left:
-            removed, added = _resync(a, b, i, j, a_end, b_end, depth_left)
-        if not removed and not added:
-            searches_left -= searches_left > 0
+            resync(a, b, i, j, a_end, b_end, depth_left, &removed, &added)
+        if removed == 0 and added == 0:
+            if searches_left:
+                searches_left -= 1
             removed = added = 1
-        gap(i, j, removed, added)
-        i, j = i + removed, j + added
-    gap(i, j, a_end - i, b_end - j)
+        diff_gap(a, b, i, j, removed, added, here, depth_left, lists, ops)
+        i += removed
+        j += added
+    return diff_gap(a, b, i, j, a_end - i, b_end - j, here, depth_left, lists, ops)
 
 
-def _are_two_items(x: Any, y: Any) -> bool:
-    if not isinstance(x, dict) or not isinstance(y, dict) or "id" not in x or "id" not in y:
+cdef int diff_gap(
+    PyObject *a, PyObject *b, Py_ssize_t i, Py_ssize_t j, Py_ssize_t removed, Py_ssize_t added,
+    Place *here, int depth_left, int lists, list ops,
+) except -1:
+    """`removed` items of a from i become `added` items of b from j; all before b[j] is in place."""
+    cdef Py_ssize_t k, pairs = min(removed, added)
+    cdef PyObject *x
+    cdef PyObject *y
+    cdef Place place
+    place.up, place.key, place.index = here, NULL, 0
+    for k in range(pairs):
+        x, y = PyList_GET_ITEM(a, i + k), PyList_GET_ITEM(b, j + k)
+        place.index = j + k
+        if are_two_items(x, y):
+            ops.append({"op": "replace", "path": pointer_of(&place), "value": <object>y})
+        else:
+            diff_values(x, y, &place, depth_left, lists, ops)
+    for k in range(removed - 1, pairs - 1, -1):
+        place.index = j + k
+        ops.append({"op": "remove", "path": pointer_of(&place)})
+    for k in range(pairs, added):
+        place.index = j + k
+        ops.append({"op": "add", "path": pointer_of(&place), "value": <object>PyList_GET_ITEM(b, j + k)})
+    return 0
+
+
+cdef bint are_two_items(PyObject *x, PyObject *y) except -1:
+    cdef PyObject *x_id
+    cdef PyObject *y_id
+    if not PyDict_Check(x) or not PyDict_Check(y):
         return False
-    return not same(x["id"], y["id"], DEPTH_MAX)
+    x_id = PyDict_GetItemWithError(x, <PyObject *>ID)
+    if x_id is NULL:
+        return False
+    y_id = PyDict_GetItemWithError(y, <PyObject *>ID)
+    return y_id is not NULL and not same(x_id, y_id, ID_DEPTH_MAX)
 
 
-def _resync(
-    a: list[Any], b: list[Any], i: int, j: int, a_end: int, b_end: int, depth_left: int
-) -> tuple[int, int]:
-    """The nearest (removed, added) after which items match again; (0, 0) when none within the window."""
-    longer = (b_end - j) - (a_end - i)
+cdef str ID = "id"
+
+
+cdef int resync(
+    PyObject *a, PyObject *b, Py_ssize_t i, Py_ssize_t j, Py_ssize_t a_end, Py_ssize_t b_end, int depth_left,
+    Py_ssize_t *removed, Py_ssize_t *added,
+) except -1:
+    """The nearest (removed, added) after which items match again; left as they are when none within the window."""
+    cdef Py_ssize_t k, longer = (b_end - j) - (a_end - i)
+    cdef bint a_has, b_has
     for k in range(1, WINDOW + 1):
-        if i + k >= a_end and j + k >= b_end:
-            break
-        if longer == 0 and i + k < a_end and same(a[i + k], b[j + k], depth_left):
-            return k, k
-        if j + k < b_end and same(a[i], b[j + k], depth_left):
-            return 0, k
-        if i + k < a_end and same(a[i + k], b[j], depth_left):
-            return k, 0
-        if longer != 0 and i + k < a_end and j + k < b_end and same(a[i + k], b[j + k], depth_left):
-            return k, k
-    return 0, 0
+        a_has, b_has = i + k < a_end, j + k < b_end
+        if not a_has and not b_has:
+            return 0
+        if longer == 0 and a_has and same(PyList_GET_ITEM(a, i + k), PyList_GET_ITEM(b, j + k), depth_left):
+            removed[0], added[0] = k, k
+            return 0
+        if b_has and same(PyList_GET_ITEM(a, i), PyList_GET_ITEM(b, j + k), depth_left):
+            added[0] = k
+            return 0
+        if a_has and same(PyList_GET_ITEM(a, i + k), PyList_GET_ITEM(b, j), depth_left):
+            removed[0] = k
+            return 0
+        if (
+            longer != 0 and a_has and b_has
+            and same(PyList_GET_ITEM(a, i + k), PyList_GET_ITEM(b, j + k), depth_left)
+        ):
+            removed[0], added[0] = k, k
+            return 0
+    return 0
 
 
 # -- apply ---------------------------------------------------------------------------------------------------------
 
 
-def apply_patch(
-    doc: Any, ops: list[Op], /, *, depth_max: int = DEPTH_MAX, ops_max: int | None = None, size_max: int | None = None
-) -> Any:
+def apply_patch(doc, ops, /, *, depth_max=DEPTH_MAX, ops_max=None, size_max=None):
     """`doc` after all of `ops`, or an error and nothing changed.
 
     Sharing   path copying: `doc` and every op stay valid; what did not change is shared with them.
@@ -227,138 +406,249 @@ def apply_patch(
     Root      can be replaced, added over and tested, not removed.
     Raises    PatchError (index, pointer, reason), PatchTestFailed, DepthExceeded, StateTooLarge.
     """
-    if size_max is None:
-        return _apply(doc, 0, ops, depth_allowed(depth_max), ops_max, None)[0]
-    return _apply(doc, measure_within(doc, depth_max), ops, depth_max, ops_max, size_max)[0]
+    cdef _Patcher run = _Patcher()
+    run.doc = doc
+    run.depth_max = allowed(depth_max)
+    run.size = 0
+    run.size_max = -1
+    if size_max is not None:
+        run.size = length(<PyObject *>doc, run.depth_max)
+        run.size_max = size_max
+    run.apply(ops, ops_max)
+    return run.doc
 
 
-def measure_within(doc: Any, depth_max: int) -> int:
-    return length(doc, depth_allowed(depth_max))
-
-
-def apply_measured(
-    doc: Any, size: int, ops: list[Op], /, *, depth_max: int = DEPTH_MAX, size_max: int, ops_max: int | None = None
-) -> tuple[Any, int]:
+def apply_measured(doc, Py_ssize_t size, ops, /, *, depth_max=DEPTH_MAX, Py_ssize_t size_max, ops_max=None):
     """As `apply_patch`, and the new state's length: `size` is ``measure(doc)``, kept at the cost of the patch."""
-    return _apply(doc, size, ops, depth_allowed(depth_max), ops_max, size_max)
+    cdef _Patcher run = _Patcher()
+    if size_max < 0:
+        raise ValueError("size_max is an integer from 0")
+    run.doc = doc
+    run.depth_max = allowed(depth_max)
+    run.size = size
+    run.size_max = size_max
+    run.apply(ops, ops_max)
+    return run.doc, run.size
 
 
-def _apply(
-    doc: Any, size: int, ops: list[Op], depth_max: int, ops_max: int | None, size_max: int | None
-) -> tuple[Any, int]:
-    if not isinstance(ops, list):
-        raise PatchError("a patch is an array of operations")
-    if ops_max is not None and len(ops) > ops_max:
-        raise PatchError(f"a patch has at most {ops_max} operations, this one has {len(ops)}")
-    for index, op in enumerate(ops):
+cdef class _Patcher:
+    """One patch being applied: the state so far, and which of its containers are this run's own copies.
+
+    A container is copied once, however many ops change it. `copy` puts one value in two places, so after it nothing
+    counts as our own any more.
+    """
+
+    cdef object doc
+    cdef dict own  # id -> container; kept alive here, so that an id is never used anew. None: one op copies anyway
+    cdef Py_ssize_t size
+    cdef Py_ssize_t size_max  # -1: not measured
+    cdef int depth_max
+
+    cdef int apply(self, object ops, object ops_max) except -1:
+        cdef Py_ssize_t index = 0
+        if not isinstance(ops, list):
+            raise PatchError("a patch is an array of operations")
+        if ops_max is not None and len(<list>ops) > ops_max:
+            raise PatchError(f"a patch has at most {ops_max} operations, this one has {len(<list>ops)}")
+        self.own = {} if len(<list>ops) > 1 else None
         try:
-            after = _apply_one(doc, op, depth_max)
-            if size_max is not None:
-                size += length(after, depth_max) - length(doc, depth_max)
+            for op in <list>ops:
+                self.apply_one(op, index)
+                index += 1
         except PatchError as error:
             raise type(error)(error.reason, index, error.pointer) from None
-        if size_max is not None and size > size_max:
-            raise StateTooLarge(f"op {index}: the state would have {size} bytes, the limit is {size_max}")
-        doc = after
-    return doc, size
+        return 0
 
-
-def _field(op: Op, name: str) -> str:
-    value = op.get(name)
-    if type(value) is not str:
-        raise PatchError(f"'{name}' is missing or not a string")
-    return value
-
-
-def _apply_one(doc: Any, op: Op, depth_max: int) -> Any:
-    if not isinstance(op, dict):
-        raise PatchError("an operation is an object")
-    name, path = _field(op, "op"), _field(op, "path")
-    if name not in ("add", "remove", "replace", "move", "copy", "test"):
-        raise PatchError("'op' is none of add, remove, replace, move, copy, test")
-    if name in ("add", "replace", "test") and "value" not in op:
-        raise PatchError("'value' is missing", None, path)
-    tokens = split_pointer(path)
-    if name == "test":
-        return _test(doc, tokens, path, op["value"], depth_max)
-    if name == "remove":
-        return _put(doc, tokens, path, "remove", None)
-    if name in ("add", "replace"):
-        after = _put(doc, tokens, path, name, op["value"])
-        length(op["value"], depth_max - len(tokens))
-        return after
-    source = _field(op, "from")
-    source_tokens = split_pointer(source)
-    value = doc
-    for token in source_tokens:
-        value = step(value, token, source)
-    if name == "copy":
-        after = _put(doc, tokens, path, "add", value)
-    else:
+    cdef int apply_one(self, object op, Py_ssize_t number) except -1:
+        cdef list tokens, source_tokens
+        cdef PyObject *given
+        if not isinstance(op, dict):
+            raise PatchError("an operation is an object")
+        name = field(<dict>op, "op")
+        path = field(<dict>op, "path")
+        if name == "replace" or name == "add" or name == "test":
+            given = PyDict_GetItemWithError(<PyObject *>op, <PyObject *>VALUE)
+            if given is NULL:
+                raise PatchError("'value' is missing", None, path)
+            tokens = tokens_of(path)
+            if name == "test":
+                return self.test(tokens, path, given)
+            return self.put(tokens, path, <object>given, name == "add", 0, number)
+        if name == "remove":
+            self.size += self.remove(tokens_of(path), path)
+            return self.judge(self.size, number)
+        if name != "move" and name != "copy":
+            raise PatchError("'op' is none of add, remove, replace, move, copy, test")
+        tokens = tokens_of(path)
+        source = field(<dict>op, "from")
+        source_tokens = tokens_of(source)
+        value = self.doc
+        for token in source_tokens:
+            value = step(value, <str>token, source)
+        if name == "copy":
+            if self.own is not None and is_container(<PyObject *>value):
+                self.own.clear()  # before the copy is put in: it may be put into itself
+            return self.put(tokens, path, value, True, 0, number)
         if source_tokens == tokens:
-            return doc
+            return 0
         if tokens[: len(source_tokens)] == source_tokens:
             raise PatchError("a value cannot be moved into itself", None, path)
-        after = _put(_put(doc, source_tokens, source, "remove", None), tokens, path, "add", value)
-    length(value, depth_max - len(tokens))
-    return after
+        return self.put(tokens, path, value, True, self.remove(source_tokens, source), number)
 
+    cdef int judge(self, Py_ssize_t size, Py_ssize_t number) except -1:
+        if self.size_max >= 0 and size > self.size_max:
+            raise StateTooLarge(f"op {number}: the state would have {size} bytes, the limit is {self.size_max}")
+        return 0
 
-def _test(doc: Any, tokens: list[str], path: str, expected: Any, depth_max: int) -> Any:
-    value = doc
-    for token in tokens:
-        try:
-            value = step(value, token, path)
-        except PatchError as error:
-            raise PatchTestFailed(error.reason, None, path) from None
-    if not same(value, expected, depth_max):
-        raise PatchTestFailed("the value is another one", None, path)
-    return doc
+    cdef int test(self, list tokens, object path, PyObject *expected) except -1:
+        value = self.doc
+        for token in tokens:
+            try:
+                value = step(value, <str>token, path)
+            except PatchError as error:
+                raise PatchTestFailed(error.reason, None, path) from None
+        if not same(<PyObject *>value, expected, self.depth_max):
+            raise PatchTestFailed("the value is another one", None, path)
+        return 0
 
+    cdef object owned(self, object container, object path):
+        """`container` if it is this run's own copy, else a copy of it."""
+        cdef object key
+        if self.own is not None:
+            key = <size_t><PyObject *>container
+            if key in self.own:
+                return container
+        if isinstance(container, dict):
+            container = PyDict_Copy(container)
+        elif isinstance(container, list):
+            container = PyList_GetSlice(container, 0, len(<list>container))
+        else:
+            raise PatchError("the pointer goes through a value that is neither object nor array", None, path)
+        if self.own is not None:
+            self.own[<size_t><PyObject *>container] = container
+        return container
 
-def _put(doc: Any, tokens: list[str], path: str, how: str, value: Any) -> Any:
-    """`doc` with the place named by `tokens` added, replaced or removed; containers on the way are copied."""
-    if not tokens:
-        if how == "remove":
+    cdef object parent(self, list tokens, object path):
+        """The container of the last token, with everything on the way to it our own."""
+        cdef Py_ssize_t depth, index
+        cdef str token
+        cdef object child, here
+        here = self.doc = self.owned(self.doc, path)
+        for depth in range(len(tokens) - 1):
+            token = <str>tokens[depth]
+            child = self.owned(step(here, token, path), path)
+            if isinstance(here, dict):
+                (<dict>here)[token] = child
+            else:
+                index = index_of(token)  # step found it there
+                (<list>here)[index] = child
+            here = child
+        return here
+
+    cdef int put(
+        self, list tokens, object path, object value, bint is_add, Py_ssize_t change, Py_ssize_t number
+    ) except -1:
+        """Add or replace; the new length, with `change` from what the op did before, is judged first."""
+        cdef Py_ssize_t index, count
+        cdef int depth_left = self.depth_max - <int>min(len(tokens), <Py_ssize_t>DEPTH_LIMIT + 1)
+        cdef PyObject *old = NULL
+        cdef str token
+        cdef object here
+        if not tokens:
+            self.check_depth(value, depth_left)
+            if self.size_max >= 0:
+                change = length(<PyObject *>value, depth_left)
+                self.judge(change, number)
+                self.size = change
+            self.doc = value
+            return 0
+        here = self.parent(tokens, path)
+        token = <str>tokens[len(tokens) - 1]
+        if isinstance(here, dict):
+            old = PyDict_GetItemWithError(<PyObject *>here, <PyObject *>token)
+            if old is NULL and not is_add:
+                raise PatchError("no such member", None, path)
+            index, count = -1, len(<dict>here)
+        else:
+            count = len(<list>here)
+            if is_add:
+                index = inserting_index(token, count, path)
+            else:
+                index = existing_index(token, count, path)
+                old = PyList_GET_ITEM(<PyObject *>here, index)
+        self.check_depth(value, depth_left)
+        if self.size_max >= 0:
+            change += length(<PyObject *>value, depth_left)
+            if old is not NULL:
+                change -= length(old, depth_left)
+            else:
+                change += (count > 0) + (sb_text_length(<PyObject *>token) + 1 if index < 0 else 0)
+            self.judge(self.size + change, number)
+            self.size += change
+        if index < 0:
+            (<dict>here)[token] = value
+        elif is_add:
+            (<list>here).insert(index, value)
+        else:
+            (<list>here)[index] = value
+        return 0
+
+    cdef int check_depth(self, object value, int depth_left) except -1:
+        if is_container(<PyObject *>value) and not fits(<PyObject *>value, depth_left):
+            raise DepthExceeded()
+        return 0
+
+    cdef Py_ssize_t remove(self, list tokens, object path) except? 1:
+        """Removes, and tells by how much the length changes (0 when it is not measured)."""
+        cdef Py_ssize_t index, change = 0
+        cdef str token
+        cdef object here, old
+        if not tokens:
             raise PatchError("the whole document cannot be removed", None, path)
-        return value
-    token, rest = tokens[0], tokens[1:]
-    if rest:
-        child = _put(step(doc, token, path), rest, path, how, value)
-        if isinstance(doc, dict):
-            return {**doc, token: child}
-        index = index_of(token)
-        return [*doc[:index], child, *doc[index + 1 :]]
-    if isinstance(doc, dict):
-        if how != "add":
-            step(doc, token, path)
-        if how == "remove":
-            return {key: item for key, item in doc.items() if key != token}
-        return {**doc, token: value}
-    if isinstance(doc, list):
-        if how == "add":
-            index = inserting_index(token, len(doc), path)
-            return [*doc[:index], value, *doc[index:]]
-        index = existing_index(token, len(doc), path)
-        return [*doc[:index], *([] if how == "remove" else [value]), *doc[index + 1 :]]
-    raise PatchError("the pointer goes through a value that is neither object nor array", None, path)
+        here = self.parent(tokens, path)
+        token = <str>tokens[len(tokens) - 1]
+        old = step(here, token, path)
+        if self.size_max >= 0:
+            change = -length(<PyObject *>old, self.depth_max)
+        if isinstance(here, dict):
+            if self.size_max >= 0:
+                change -= (len(<dict>here) > 1) + sb_text_length(<PyObject *>token) + 1
+            del (<dict>here)[token]
+        else:
+            if self.size_max >= 0:
+                change -= len(<list>here) > 1
+            index = index_of(token)  # step found it there
+            del (<list>here)[index]
+        return change
 
 
-def merge_patch(doc: Any, patch: Any, /, *, depth_max: int = DEPTH_MAX) -> Any:
+cdef str VALUE = "value"
+
+
+cdef str field(dict op, str name):
+    cdef PyObject *value = PyDict_GetItemWithError(<PyObject *>op, <PyObject *>name)
+    if value is NULL or not is_name(value):
+        raise PatchError(f"'{name}' is missing or not a string")
+    return <str>value
+
+
+def merge_patch(doc, patch, /, *, depth_max=DEPTH_MAX):
     """`doc` after an RFC 7396 merge patch; both stay valid. Raises DepthExceeded."""
-    return _merge_patch(doc, patch, depth_allowed(depth_max))
+    return merged(doc, patch, allowed(depth_max))
 
 
-def _merge_patch(doc: Any, patch: Any, depth_left: int) -> Any:
+cdef object merged(object doc, object patch, int depth_left):
+    cdef dict after
     if not isinstance(patch, dict):
-        length(patch, depth_left)
+        if not fits(<PyObject *>patch, depth_left):
+            raise DepthExceeded()
         return patch
     if depth_left <= 0:
-        raise too_deep()
-    merged = dict(doc) if isinstance(doc, dict) else {}
-    for key, value in patch.items():
+        raise DepthExceeded()
+    after = PyDict_Copy(doc) if isinstance(doc, dict) else {}
+    for key, value in (<dict>patch).items():
         if value is None:
-            merged.pop(key, None)
+            after.pop(key, None)
         else:
-            merged[key] = _merge_patch(merged.get(key), value, depth_left - 1)
-    return merged
+            after[key] = merged(after.get(key), value, depth_left - 1)
+    return after

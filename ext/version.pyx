@@ -4,6 +4,7 @@ A position is (epoch, version): the epoch names the log, so versions of two epoc
 push numbers and fences are integers from 0 (nothing yet); true is not an integer.
 """
 
+from __future__ import annotations
 
 from typing import Literal
 

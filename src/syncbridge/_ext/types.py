@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias, TypedDict
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-"""Any JSON value as orjson, msgspec or json parse it. Treated as immutable: results share with their inputs."""
+Json: TypeAlias = Any
+"""Any JSON value as orjson, msgspec or json parse it. Treated as immutable: results share with their inputs.
+
+Not a recursive union: lists and dicts are invariant, so every caller would have to cast.
+"""
 
 JsonObject: TypeAlias = "dict[str, Json]"
 

@@ -66,9 +66,10 @@ def decide(
         return _lost(winner, ours, current) if winner else _over_edits(own, hits)
     if not is_known:
         current, parent = _told(over[-1], target, current)
-    if not own.in_list or any(hit.touch == "above" for hit in over):
-        if target and not isinstance(parent, dict):
-            return Decision(None) if own.kind == "remove" else _lost("theirs", ours, current)
+    is_anew = any(hit.touch == "above" for hit in over)
+    if is_anew if own.in_list else target and not isinstance(parent, dict):
+        # an index into a list that theirs wrote anew means nothing; nor does a member of what is no object now
+        return Decision(None) if own.kind == "remove" else _lost("theirs", ours, current)
     if own.kind == "remove":
         if current is UNKNOWN and (is_known or over[-1].write.kind == "remove"):
             return Decision(None)
@@ -193,9 +194,8 @@ def merge_items(before: list[Any], ours: list[Any], theirs: list[Any], key: str)
             if name not in had or not same(merged[name], had[name], DEPTH_LIMIT):
                 rows.append(((place[name],), _row("ours", item, merged[name])[1]))
             merged[name] = item
-    for name in had:
-        if name not in have and name in merged:
-            rows.append(((place[name],), _row("theirs", UNKNOWN, merged[name])[1]))
+    kept = [name for name in had if name not in have and name in merged]
+    rows += [((place[name],), _row("theirs", UNKNOWN, merged[name])[1]) for name in kept]
     return list(merged.values()), rows
 
 

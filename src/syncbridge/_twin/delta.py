@@ -78,10 +78,8 @@ def _diff_lists(a: list[Any], b: list[Any], path: str, depth_left: int, lists: i
                 ops.append({"op": "replace", "path": here, "value": y})
             else:
                 _diff(x, y, here, depth_left, lists, ops)
-        for k in range(removed - 1, pairs - 1, -1):
-            ops.append({"op": "remove", "path": f"{path}/{j + k}"})
-        for k in range(pairs, added):
-            ops.append({"op": "add", "path": f"{path}/{j + k}", "value": b[j + k]})
+        ops.extend({"op": "remove", "path": f"{path}/{j + k}"} for k in range(removed - 1, pairs - 1, -1))
+        ops.extend({"op": "add", "path": f"{path}/{j + k}", "value": b[j + k]} for k in range(pairs, added))
 
     if lists > ALIGN_LISTS_MAX:
         gap(0, 0, len(a), len(b))

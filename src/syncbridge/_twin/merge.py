@@ -5,7 +5,7 @@ push is followed through the committed writes:
 
 1. List indexes shift. Of two inserts at one index the committed one comes first. An op goes along with a value
    that a committed op moved.
-2. What nobody else touched simply applies.
+2. What nobody else touched simply applies; a push that nothing committed can meet is its own answer.
 3. A removal wins over edits below it, and of a list item over any edit of it. Removing what is gone, or writing
    what is already there, is no conflict and needs no op.
 4. Where both wrote one place its policy decides (docs/protocol.md lists them), and the loser is listed.
@@ -66,10 +66,12 @@ def rebase(
     at          the push's time in the server's domain, for ``latest``; unknown times decide as ``last``
     is_owner    whether the pushing device holds the fence, for ``owner``
     Rows        see ``Conflict``; a removed value has no key. Rows of merged values have winner "both".
-    Raises      PatchError when `ops` are no patch, or do not apply to `base`.
+    Raises      PatchError when `ops` are no patch; one that does not apply to `base` is refused here or when applied.
     """
     run = _Rebase(policies, UNKNOWN if base is None else base, at, is_owner)
     run.take_committed(committed)
+    if not run.writes and (is_owner or policies is None):
+        return Rebased(list(_operations(ops)), [])
     for index, op in enumerate(_operations(ops)):
         try:
             run.push(op)
@@ -271,9 +273,8 @@ class _Rebase:
         for key in ("version", "device"):
             if key in meta:
                 row[f"theirs_{key}"] = meta[key]
-        if row["winner"] == "both":  # a later op of the push merged the same place again: one row tells it
-            rows = [seen for seen in self.conflicts if (seen["path"], seen["winner"]) != (row["path"], "both")]
-            self.conflicts = rows
+        if rule.policy == "counter" and row["winner"] == "both":  # counted again by the same push: one row tells it
+            self.conflicts = [seen for seen in self.conflicts if seen["path"] != row["path"]]
         self.conflicts.append(row)
 
     def _merge_list(self, rule: Rule, place: Path, after: Any, own: Write) -> bool:
@@ -282,22 +283,28 @@ class _Rebase:
         target, _, hits = trace(governed, False, self.writes)
         if not hits or target is None or self.merged is UNKNOWN:
             return False
-        before, ours, theirs = _get(self.ours, governed), _get(after, governed), _get(self.merged, target)
-        if not (isinstance(before, list) and isinstance(ours, list) and isinstance(theirs, list)):
+        # the push may reorder the list in several ops: each merges anew from where the first one began
+        before, theirs, rows = next(
+            (hit.write.merge for hit in hits if hit.touch == "exact" and hit.write.merge),
+            (_get(self.ours, governed), _get(self.merged, target), []),
+        )
+        ours, current = _get(after, governed), _get(self.merged, target)
+        if not all(isinstance(value, list) for value in (before, theirs, ours, current)):
             return False
-        rows: list[tuple[Path, dict[str, Any]]] = []
-        if rule.policy == "set":
-            merged = unite(before, ours, theirs)
-        else:
-            merged, rows = merge_items(before, ours, theirs, rule.key)
-        for edit in diff(theirs, merged, depth_max=DEPTH_LIMIT):
+        self.conflicts = [row for row in self.conflicts if not any(row is old for old in rows)]
+        told = len(self.conflicts)
+        merged, lost = unite(before, ours, theirs), []
+        if rule.policy == "append":
+            merged, lost = merge_items(before, ours, theirs, rule.key)
+        for edit in diff(current, merged, depth_max=DEPTH_LIMIT):
             self._emit({**edit, "path": join_pointer(target) + edit["path"]})
-        for rest, row in rows:
+        for rest, row in lost:
             self._report(target + rest, rule, hits, row)
         if not same(merged, ours, DEPTH_LIMIT):
             self._report(target, rule, hits, {"winner": "both", "ours": ours, "theirs": theirs})
         in_list = self._is_index(self.ours, governed)
-        settled = Write("replace", governed, in_list, merged, meta=hits[-1].write.meta)
+        merge = (before, theirs, self.conflicts[told:])
+        settled = Write("replace", governed, in_list, merged, meta=hits[-1].write.meta, merge=merge)
         self.writes = [settled, *carry(self.writes, Write("replace", governed, in_list, ours))]
         self.ours = after
         return True

@@ -7,6 +7,7 @@ from typing import Any
 
 from syncbridge.errors import PatchError
 
+END = "-"  # the index after the last item
 INDEX_DIGITS_MAX = 9  # an index with more digits is past the end of any list we could hold
 
 _REQUIRED: Any = object()
@@ -66,7 +67,7 @@ def existing_index(token: str, length: int, pointer: str) -> int:
 
 def inserting_index(token: str, length: int, pointer: str) -> int:
     """Where `add` puts an item: an existing index, the length, or '-' for the end."""
-    return length if token == "-" else existing_index(token, length + 1, pointer)
+    return length if token == END else existing_index(token, length + 1, pointer)
 
 
 def resolve(doc: Any, pointer: str, default: Any = _REQUIRED, /) -> Any:

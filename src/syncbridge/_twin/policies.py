@@ -16,6 +16,7 @@ from syncbridge.errors import PatchError, PolicyError
 
 NAMES = frozenset(("last", "latest", "max", "min", "counter", "set", "append", "owner", "playhead", "manual"))
 PATH_TOKENS_MAX = 64
+WILDCARD = "*"
 
 
 class Rule(NamedTuple):
@@ -51,7 +52,7 @@ def compile_policies(schema: Mapping[str, Any], /) -> dict[str, Any]:
             raise PolicyError(f"{path[:80]!r}: only append takes a key, the name of a member")
         node = root
         for token in tokens:
-            if token == "*":
+            if token == WILDCARD:
                 node["any"] = node["any"] or _node()
                 node = node["any"]
             else:

@@ -33,6 +33,7 @@ class Write:
     source_in_list: bool = False
     meta: dict[str, Any] = field(default_factory=dict)
     is_undo: bool = False  # stands for our own op that was not taken over
+    merge: tuple[Any, Any, list[dict[str, Any]]] | None = None  # a list being merged: before, theirs, its rows
 
     @property
     def inserts(self) -> bool:
@@ -142,23 +143,21 @@ def _covers(hit: Hit | None) -> bool:
 def _carry_move(write: Write, own: Write) -> list[Write]:
     gone, added = write.parts()
     source, source_hit = follow(write.source, False, own, goes_first=True)
+    if source_hit is not None and source_hit.touch == "exact":
+        # our op went along with the value: it removed it over there, or wrote over it and it moves as before
+        if own.kind == "remove":
+            return []
+        source_hit = None
     between = _own_after(own, gone)
     path: Path | None = write.path
     path_hit: Hit | None = None
     if between is not None:
         path, path_hit = follow(write.path, write.in_list, between, goes_first=True)
-    has_source = source is not None and not _covers(source_hit)
-    has_path = path is not None and not _covers(path_hit)
-    if has_source and has_path:
-        assert source is not None and path is not None
-        return [replace(write, source=source, path=path)]
-    if has_source:
-        assert source is not None
-        return [replace(gone, path=source)]
-    if has_path:
-        assert path is not None
-        return [replace(added, path=path)]
-    return []
+    if _covers(path_hit):
+        path = None
+    if source is not None and not _covers(source_hit):
+        return [replace(write, source=source, path=path) if path is not None else replace(gone, path=source)]
+    return [replace(added, path=path)] if path is not None else []
 
 
 def _own_after(own: Write, write: Write) -> Write | None:

@@ -182,7 +182,8 @@ def float_length(value: float) -> int:
         return sign + count + 1
     if -5 < point <= 0:
         return sign + 2 - point + count
-    return sign + count + (count > 1) + 1 + len(str(point - 1))
+    # orjson 3.13 writes the exponent's sign, as 1e+16; up to 3.12 it wrote 1e16
+    return sign + count + (count > 1) + 1 + len(f"{point - 1:+d}")
 
 
 # -- the canonical form --------------------------------------------------------------------------------------------
