@@ -151,11 +151,6 @@ class Settings(BaseSettings):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if has_tls else 'http'}://{host}:{self.port}"
 
-    @property
-    def pairing_base_url(self) -> str:
-        """The page that takes a one-time code in its fragment, which a browser never sends to a server."""
-        return self.pairing_url or f"{self.base_url}/pair"
-
 
 class Explained(Struct, frozen=True):
     """One key: its value as text (secrets as ``***``), where it came from, and what it is for."""

@@ -9,10 +9,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from syncbridge import __version__
 from syncbridge.auth import Authority
-from syncbridge.config import Settings
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.http import accounts, auth, devices, handoffs, health, pairing, reference, sessions, snapshots, state
-from syncbridge.http.context import Context, OwnedSessions
+from syncbridge.http.context import Context, HttpSettings, OwnedSessions
 from syncbridge.http.envelope import Envelope
 from syncbridge.http.health import Health
 from syncbridge.http.problems import MEDIA_TYPE, Problem, handle_problems
@@ -35,7 +34,7 @@ def build_app(
     service: SessionService,
     records: Records,
     authority: Authority,
-    settings: Settings,
+    settings: HttpSettings,
     *,
     telemetry: PrometheusTelemetry,
     clock: Clock,

@@ -5,24 +5,58 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from syncbridge.auth import Authority, Claims
-from syncbridge.config import Settings
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.session_types import SessionType
 from syncbridge.errors import DeviceUnknown, Forbidden, NotFound, TokenMissing
 from syncbridge.http.health import Health
 from syncbridge.http.rates import Buckets
+from syncbridge.limits import Limits
 from syncbridge.ports import Clock, SessionService
 from syncbridge.records import Records
 from syncbridge.telemetry import PrometheusTelemetry
 from syncbridge.wire.handshake import client_address
 
 OWNED_MAX = 50_000
+
+
+class HttpSettings(Protocol):
+    """What of the configuration the resources need; `config.Settings` has it all."""
+
+    @property
+    def limits(self) -> Limits:
+        """Every limit in force."""
+        ...
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Origins whose pages may ask."""
+        ...
+
+    @property
+    def trusted_proxies(self) -> tuple[str, ...]:
+        """Addresses whose X-Forwarded-For is believed."""
+        ...
+
+    @property
+    def snapshots_max(self) -> int:
+        """Labelled snapshots of one session."""
+        ...
+
+    @property
+    def public_url(self) -> str:
+        """How people reach the service, "" for the address that they asked."""
+        ...
+
+    @property
+    def pairing_url(self) -> str:
+        """The page that takes a one-time code in its fragment, "" for /pair of this service."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +66,7 @@ class Context:
     service: SessionService
     records: Records
     authority: Authority
-    settings: Settings
+    settings: HttpSettings
     clock: Clock
     telemetry: PrometheusTelemetry
     health: Health

@@ -52,7 +52,9 @@ async def create_pairing_code(
 ) -> Response:
     """A code for one new device in this session, as JSON or, by Accept or `format=svg`, as a QR code."""
     code, expires_at = await context.authority.new_code(claims.account, session)
-    url = f"{context.settings.pairing_base_url}#{code}"
+    settings = context.settings
+    page = settings.pairing_url or f"{(settings.public_url or str(request.base_url)).rstrip('/')}/pair"
+    url = f"{page}#{code}"
     if form == "svg" or (form is None and _prefers_svg(request)):
         return Response(_qr(url), 201, {"SyncBridge-Code": code, "Vary": "Accept"}, SVG)
     body = PairingCode(code=code, url=url, session=session, expires_at=expires_at)

@@ -1,0 +1,62 @@
+"""Commands about people: make an account, get a token."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from syncbridge.cli.options import ConfigFile, DataDir, PasswordStdin, Url, password, settings
+
+Email = Annotated[str, typer.Argument(help="The account's e-mail address.")]
+
+account = typer.Typer(help="Accounts.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """The commands are the app's."""
+    app.add_typer(account, name="account")
+    app.command()(token)
+
+
+@account.command("create")
+def create(
+    email: Email,
+    url: Url = None,
+    password_stdin: PasswordStdin = False,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make an account, in a running service (--url) or in the data directory; prints its id."""
+    secret = password(password_stdin, confirm=True)
+    if url is not None:
+        from syncbridge.cli.remote import call
+
+        typer.echo(call(url, "POST", "/v1/accounts", body={"email": email, "password": secret})["account"])
+        return
+    from syncbridge.cli.direct import create_account
+
+    typer.echo(asyncio.run(create_account(settings(config, data_dir=data_dir), email, secret)).id)
+
+
+def token(
+    email: Email,
+    url: Url = None,
+    password_stdin: PasswordStdin = False,
+    device: Annotated[str | None, typer.Option(help="Bind it to this device (with --url).")] = None,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print an access token: by password from a running service (--url), else straight from the data directory."""
+    if url is not None:
+        from syncbridge.cli.remote import call
+
+        body = {"grant_type": "password", "email": email, "password": password(password_stdin, confirm=False)}
+        if device is not None:
+            body["device"] = device
+        typer.echo(call(url, "POST", "/v1/auth/token", body=body)["access_token"])
+        return
+    from syncbridge.cli.direct import access_token
+
+    typer.echo(asyncio.run(access_token(settings(config, data_dir=data_dir), email)))

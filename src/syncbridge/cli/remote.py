@@ -1,0 +1,44 @@
+"""The command line as a client of a running service, by the standard library alone."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+from syncbridge.cli.failures import Failed
+
+TIMEOUT_S = 30
+
+
+def call(url: str, method: str, path: str, *, token: str | None = None, body: object = None) -> Any:
+    """The JSON that the service answers, None for an empty answer. Raises Failed with its code and sentence."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise Failed(f"--url: expected an address like http://127.0.0.1:8080, got {url!r}")
+    headers = {"Accept": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    data = None
+    if body is not None:
+        data = json.dumps(body).encode()
+        headers["Content-Type"] = "application/json"
+    request = urllib.request.Request(url.rstrip("/") + path, data, headers, method=method)  # noqa: S310 - judged above
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310 - judged above
+            answer = response.read()
+    except urllib.error.HTTPError as error:
+        raise Failed(_sentence(error)) from error
+    except OSError as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise Failed(f"No service answers at {url}: {reason}. `syncbridge serve` starts one.") from error
+    return json.loads(answer) if answer else None
+
+
+def _sentence(error: urllib.error.HTTPError) -> str:
+    try:
+        problem = json.loads(error.read())
+        return f"{problem['code']}: {problem['detail']}"
+    except (ValueError, KeyError, TypeError):
+        return f"The service answered {error.code} {error.reason}."
