@@ -61,10 +61,9 @@ RETRY_MS = 250
 ENVELOPE_BYTES = 512
 """Room that a push needs beside its ops within `message_bytes_max`."""
 
-_MENDED_BY_JOIN = frozenset({"base_too_old", "base_in_future", "epoch_unknown"})
+_MENDED_BY_JOIN = frozenset({"base_too_old", "base_in_future", "epoch_unknown", "bad_patch"})
+"""A patch was tried here before it was sent: where it is bad, the server saw it on another document than we did."""
 _MENDED_BY_NUMBER = frozenset({"seq_settled", "seq_conflict"})
-_MADE_ON_SAND = frozenset({"bad_patch", "patch_test_failed"})
-"""A push that was made on top of a refused one may be refused for want of it; made anew it stands by itself."""
 _BASE_IS_GONE = frozenset({"epoch", "behind", "ahead"})
 
 ReplicaMessage = Joined | EntryMessage | EntriesMessage | Ack | Reject | PresenceMessage
@@ -437,7 +436,7 @@ class Replica:
             return [] if is_waiting else self._rejoin()
         is_mended = message.code in _MENDED_BY_JOIN and one.intent != "progress"
         is_mended = is_mended or (message.code in _MENDED_BY_NUMBER and one.intent == "edit")
-        is_mended = is_mended or (message.code in _MADE_ON_SAND and one.is_adrift)
+        is_mended = is_mended or (message.code == "patch_test_failed" and one.is_adrift)
         if is_mended and one.tries < TRIES_MAX:
             one.phase, one.is_assumed = Phase.LOOSE, False
             one.tries += 1
