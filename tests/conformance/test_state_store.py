@@ -387,6 +387,19 @@ def test_what_is_submitted_and_deleted_in_one_breath_is_gone(harness: Harness) -
     assert isinstance(load(harness, SESSION), StoreFault)
 
 
+def test_a_load_just_before_a_deletion_brings_nothing_back(harness: Harness) -> None:
+    create(harness, SESSION)
+    harness.reopen()
+    answers: list[object] = []
+    harness.store.load(SESSION, 0, answers.append)
+    harness.store.delete(SESSION, answers.append)
+    harness.wait(lambda: len(answers) == 2)
+    assert isinstance(answers[0], StoredLog)
+    assert submit(harness, change(SESSION, 1)) == [WasForeign(TxnId("txn-2"))]
+    harness.reopen()
+    assert isinstance(load(harness, SESSION), StoreFault)
+
+
 def offer(harness: Harness, device: str, until: int) -> Submission:
     return change(SESSION, 1, waiting_for=DeviceId(device), waiting_until=harness.clock.ms + until)
 

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from syncbridge.adapters.embedded.retention import HISTORY_ENTRIES_MAX, Kept, plan
-from syncbridge.adapters.embedded.tail import SessionTail, TxnSpan, Verdict
+from syncbridge.adapters.embedded.tail import UNBOUNDED, SessionTail, Verdict
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, SessionId, TxnId
 from syncbridge.limits import Limits
@@ -71,8 +71,8 @@ class MemoryStore:
         outcome: Outcome = WasCommitted(CREATE)
         log = self._logs.get(snapshot.session)
         if log is None:
-            tail = SessionTail(snapshot.session, snapshot.epoch, 0, entries_max=None, bytes_max=None)
-            tail.append(TxnSpan(CREATE, 1, 1, len(body)), [first], [0])
+            tail = SessionTail(snapshot.session, snapshot.epoch, 0, entries_max=UNBOUNDED, bytes_max=UNBOUNDED)
+            tail.append((CREATE, 1, 1, len(body)), [first], [0])
             self._logs[snapshot.session] = _Log(snapshot, tail)
         elif log.tail.epoch != snapshot.epoch:
             outcome = WasForeign(CREATE)
@@ -96,7 +96,7 @@ class MemoryStore:
         verdict = tail.judge(txn)
         if verdict is Verdict.APPEND:
             size = sum(map(len, submission.bodies))
-            tail.append(TxnSpan(txn.id, txn.expected + 1, txn.entries[-1].version, size), txn.entries, txn.digests)
+            tail.append((txn.id, txn.expected + 1, txn.entries[-1].version, size), txn.entries, txn.digests)
             log.waiting_for, log.waiting_until = txn.waiting_for, txn.waiting_until
             if txn.snapshot is not None:
                 self._keep(log, txn.snapshot)

@@ -23,7 +23,7 @@ from syncbridge.adapters.embedded.records import JournalRow, encode_snapshot
 from syncbridge.adapters.embedded.retention import HISTORY_ENTRIES_MAX
 from syncbridge.adapters.embedded.salvage import salvage
 from syncbridge.adapters.embedded.scrub import check, require_database, unreadable
-from syncbridge.adapters.embedded.tail import SessionTail, TxnSpan, Verdict
+from syncbridge.adapters.embedded.tail import SessionTail, Verdict
 from syncbridge.adapters.embedded.worker import Ask, Fate, JournalWorker, Keep, Write
 from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
@@ -176,7 +176,7 @@ class SqliteStore:
         self._put([self._write(tail, Submission(txn, [body]), done, is_new=True)])
 
     def submit(self, batch: Sequence[Submission], done: Callable[[Outcome], None]) -> None:
-        """As the port says. Cost: 2.4 microseconds a transaction in the loop's thread, its answer included."""
+        """As the port says. Cost in the loop's thread, in batches of 50: 1.3 microseconds a transaction, 0.3 its answer."""
         writes: list[Write] = []
         for submission in batch:
             tail = self._tails.get(submission.txn.session)
@@ -206,7 +206,7 @@ class SqliteStore:
         tail.unanswered += 1
         before = tail.size
         size = sum(map(len, submission.bodies))
-        tail.append(TxnSpan(txn.id, txn.expected + 1, txn.entries[-1].version, size), txn.entries, txn.digests)
+        tail.append((txn.id, txn.expected + 1, txn.entries[-1].version, size), txn.entries, txn.digests)
         if not is_new:
             self._tails_bytes += tail.size - before
             self._tails[tail.session] = self._tails.pop(tail.session)
@@ -294,14 +294,19 @@ class SqliteStore:
 
     def _evict(self) -> None:
         """Memory is within bounds again: the sessions longest not written to go, unless they await an answer."""
-        excess = len(self._tails) - self._tails_max
-        if excess <= 0 and self._tails_bytes <= self._tails_bytes_max:
+        if len(self._tails) <= self._tails_max and self._tails_bytes <= self._tails_bytes_max:
             return
-        for session, tail in list(self._tails.items()):
-            if len(self._tails) <= self._tails_max and self._tails_bytes <= self._tails_bytes_max:
-                return
+        count, size = len(self._tails), self._tails_bytes
+        victims: list[SessionId] = []
+        for session, tail in self._tails.items():
+            if count <= self._tails_max and size <= self._tails_bytes_max:
+                break
             if not tail.unanswered:
-                self._drop(session)
+                victims.append(session)
+                count -= 1
+                size -= tail.size
+        for session in victims:
+            self._drop(session)
 
     def _when_read(self, session: SessionId, call: Callable[[StoreFault | None], None]) -> None:
         """`call` is called once the session's tail is in memory, or with why it is not."""
@@ -332,7 +337,7 @@ class SqliteStore:
         """The tail that these rows, read from the disk, end in."""
         tail = self._new_tail(rows[0].session, rows[0].epoch, rows[0].first - 1)
         for row in rows:
-            tail.append(TxnSpan(row.txn, row.first, row.last, len(row.bodies)), row.entries(), row.digests)
+            tail.append((row.txn, row.first, row.last, len(row.bodies)), row.entries(), row.digests)
         tail.durable = tail.version
         tail.row_id = rows[-1].id
         return tail

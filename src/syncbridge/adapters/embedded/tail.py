@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from enum import Enum, auto
-from typing import NamedTuple
 
 from syncbridge.core.entry import Entry, Txn
 from syncbridge.core.ids import SessionId, TxnId
@@ -25,20 +25,17 @@ class Verdict(Enum):
     """Another epoch, or a version that this log never had."""
 
 
-class TxnSpan(NamedTuple):
-    """Where a transaction stands, and the bytes of its bodies."""
+TxnSpan = tuple[TxnId, int, int, int]
+"""Where a transaction stands: id, first and last version, bytes of its bodies. Plain: one is made a commit."""
 
-    id: TxnId
-    first: int
-    last: int
-    size: int
+UNBOUNDED = sys.maxsize
 
 
 class SessionTail:
     """Head and last entries of a session.
 
     Bounds     at most ``entries_max`` entries and about ``bytes_max`` bytes of bodies, whole transactions, and never
-               less than the last one; None is no bound.
+               less than the last one.
     Durable    ``durable`` is the last version that is on disk; what is above may still be taken back.
     Row        ``row_id`` is the journal row of the last transaction, ``at`` its time.
     """
@@ -60,9 +57,7 @@ class SessionTail:
         "version",
     )
 
-    def __init__(
-        self, session: SessionId, epoch: str, version: int, *, entries_max: int | None, bytes_max: int | None
-    ) -> None:
+    def __init__(self, session: SessionId, epoch: str, version: int, *, entries_max: int, bytes_max: int) -> None:
         self.session = session
         self.epoch = epoch
         self.version = self.durable = version
@@ -91,23 +86,21 @@ class SessionTail:
         return Verdict.BEHIND if expected >= self.version - len(self.entries) else Verdict.TOO_OLD
 
     def append(self, span: TxnSpan, entries: list[Entry], digests: list[int]) -> None:
-        """The head is ``span.last``; the oldest transactions are forgotten where a bound says so."""
+        """The head is the span's last version; the oldest transactions are forgotten where a bound says so."""
+        txn, first, last, size = span
         self.entries += entries
         self.digests += digests
         self.spans.append(span)
-        self.starts[span.first] = span.id
-        self.size += span.size
-        self.version = span.last
+        self.starts[first] = txn
+        self.size += size
+        self.version = last
         self.at = entries[-1].at
-        while len(self.spans) > 1 and (
-            (self.entries_max is not None and len(self.entries) > self.entries_max)
-            or (self.bytes_max is not None and self.size > self.bytes_max)
-        ):
+        while (len(self.entries) > self.entries_max or self.size > self.bytes_max) and len(self.spans) > 1:
             self._forget_oldest()
 
     def forget(self, version: int) -> None:
         """Transactions that end at or before `version` are not held any more."""
-        while self.spans and self.spans[0].last <= version:
+        while self.spans and self.spans[0][2] <= version:
             self._forget_oldest()
 
     def since(self, version: int, until: int) -> tuple[list[Entry], list[int]]:
@@ -118,9 +111,8 @@ class SessionTail:
         return self.entries[version - offset : until - offset], self.digests[version - offset : until - offset]
 
     def _forget_oldest(self) -> None:
-        span = self.spans.popleft()
-        count = span.last - span.first + 1
-        del self.entries[:count]
-        del self.digests[:count]
-        del self.starts[span.first]
-        self.size -= span.size
+        _, first, last, size = self.spans.popleft()
+        del self.entries[: last - first + 1]
+        del self.digests[: last - first + 1]
+        del self.starts[first]
+        self.size -= size

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
 from syncbridge.adapters.embedded.directory import CannotOpen, DataDirectory
 from syncbridge.adapters.embedded.journal import Journal, NotThere, SnapshotToKeep, is_damage
@@ -42,32 +43,22 @@ class Fate(Enum):
     UNKNOWN = auto()
 
 
-class Write:
-    """One transaction on its way to disk; without a ``row_id`` it appends nothing, the journal shall judge it."""
+class Write(Struct, eq=False):
+    """One transaction on its way to disk; without a ``row_id`` it appends nothing, the journal shall judge it.
 
-    __slots__ = ("done", "found", "generation", "is_new", "other_epoch", "previous", "row_id", "submission", "tail")
+    ``other_epoch`` is, for a new session, the epoch of the log that is there already; ``found``, for what the journal
+    judges, the rows since the version that the transaction expects.
+    """
 
-    def __init__(
-        self,
-        submission: Submission,
-        done: Callable[[Outcome], None],
-        tail: SessionTail,
-        generation: int,
-        row_id: int = 0,
-        previous: int = 0,
-        is_new: bool = False,
-    ) -> None:
-        self.submission = submission
-        self.done = done
-        self.tail = tail
-        self.generation = generation
-        self.row_id = row_id
-        self.previous = previous
-        self.is_new = is_new
-        self.other_epoch: str | None = None
-        """For a new session: the epoch of the log that is there already."""
-        self.found: list[JournalRow] | StoreFault | None = None
-        """For what the journal judges: the rows since the version that the transaction expects."""
+    submission: Submission
+    done: Callable[[Outcome], None]
+    tail: SessionTail
+    generation: int
+    row_id: int = 0
+    previous: int = 0
+    is_new: bool = False
+    other_epoch: str | None = None
+    found: list[JournalRow] | StoreFault | None = None
 
 
 class Ask:
