@@ -28,7 +28,7 @@ from syncbridge.core.entry import Conflict, Entry, Intent, Status
 from syncbridge.core.ids import JsonObject, Op
 from syncbridge.core.log import SessionLog
 from syncbridge.core.playhead import KEY, POINTER, Anchor, of_state, parse
-from syncbridge.core.session_types import SessionType
+from syncbridge.core.session_types import Range, SessionType, first_token
 from syncbridge.limits import Limits
 
 _POINTER_BELOW = POINTER + "/"
@@ -318,11 +318,21 @@ def _check_result(log: SessionLog, state: JsonObject, ops: list[Op], kind: Sessi
         raise errors.PatchError("the state is an object; the patch makes it something else", pointer="")
     if not is_moved and state.get(KEY) is not log.state.get(KEY) and not equal(state.get(KEY), log.state.get(KEY)):
         raise errors.PlayheadIntent("an edit does not move the playhead: use intent `seek`, or `progress`")
-    for bound in kind.ranges:
-        number = resolve(state, bound.pointer, None)
-        if number is None or number is resolve(log.state, bound.pointer, None):
-            continue
-        if type(number) not in (int, float) or not bound.least <= number <= bound.most:
-            raise errors.ValidationFailed(
-                f"{bound.pointer} is a number from {bound.least:g} to {bound.most:g} in a {kind.name} session"
-            )
+    if kind.ranges:
+        for head in {first_token(op["path"]) for op in ops}:
+            for bound in kind.ranges.get(head, ()) if head else _all_bounds(kind):
+                _check_range(log, state, bound, kind)
+
+
+def _all_bounds(kind: SessionType) -> list[Range]:
+    return [bound for bounds in kind.ranges.values() for bound in bounds]
+
+
+def _check_range(log: SessionLog, state: JsonObject, bound: Range, kind: SessionType) -> None:
+    number = resolve(state, bound.pointer, None)
+    if number is None or number is resolve(log.state, bound.pointer, None):
+        return
+    if type(number) not in (int, float) or not bound.least <= number <= bound.most:
+        raise errors.ValidationFailed(
+            f"{bound.pointer} is a number from {bound.least:g} to {bound.most:g} in a {kind.name} session"
+        )

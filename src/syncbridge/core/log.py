@@ -8,7 +8,7 @@ known to have worked; `mark` and `rollback` take them off again.
 Invariants
     ``entries`` are contiguous, from ``floor + 1`` to ``version``;
     ``checkpoints`` ascend and the first one is at ``floor``;
-    every device's settled pushes ascend in seq and in version.
+    every device's settled pushes ascend in seq and in version, at most inflight_max + txn_entries_max of them.
 """
 
 from __future__ import annotations
@@ -137,17 +137,16 @@ class SessionLog:
             if settled is None:
                 settled = self.settled[entry.device] = deque()
             settled.append(Settled(entry.seq, version, digest))
+            if len(settled) > self.limits.inflight_max + self.limits.txn_entries_max:
+                # More than is ever asked for again, even after this whole transaction is rolled back.
+                settled.popleft()
         self.entries.append(entry)
         if version - self.checkpoints[-1][0] >= self.limits.checkpoint_entries:
             self.checkpoints.append((version, state))
 
     def trim(self) -> None:
         """Forget what is past the bounds; to be called when everything appended is committed."""
-        limits = self.limits
-        for settled in self.settled.values():
-            while len(settled) > limits.inflight_max:
-                settled.popleft()
-        excess = len(self.entries) - limits.log_entries_kept_max
+        excess = len(self.entries) - self.limits.log_entries_kept_max
         if excess <= 0:
             return
         # Cut at a checkpoint, so that the floor's state is known without any patching.

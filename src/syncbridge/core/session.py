@@ -74,6 +74,7 @@ class SessionMachine:
         "_backoff_ms",
         "_batch",
         "_conflicts",
+        "_is_watching",
         "_queue",
         "_since_snapshot",
         "kind",
@@ -106,6 +107,7 @@ class SessionMachine:
         self._queue: deque[AnyEvent] = deque()
         self._batch: Batch | None = None
         self._conflicts = 0
+        self._is_watching = False
         self._backoff_ms = 0
         self._since_snapshot = 0
 
@@ -187,6 +189,10 @@ class SessionMachine:
             waiting_until=offer.expires_at if offer is not None else 0,
             snapshot=snapshot,
         )
+        if self._is_watching:
+            return [do.Commit(batch.txn)]
+        # One timer for many commits: it looks at whatever is in flight when it fires.
+        self._is_watching = True
         return [do.Commit(batch.txn), do.SetTimer("store", now_ms + self.limits.store_timeout_ms)]
 
     def _rest(self, now_ms: int) -> list[AnyEffect]:
@@ -249,8 +255,9 @@ class SessionMachine:
         self._batch = None
         self._conflicts = self._backoff_ms = 0
         log.trim()
-        said = [do.CancelTimer("store"), *batch.effects]
-        return said + (self._pump(now_ms) if self._queue else self._rest(now_ms))
+        said = batch.effects
+        said += self._pump(now_ms) if self._queue else self._rest(now_ms)
+        return said
 
     def _on_conflicted(self, event: on.Conflicted, now_ms: int) -> list[AnyEffect]:
         batch = self._batch
@@ -258,7 +265,7 @@ class SessionMachine:
             return []
         self._take_back()
         self._conflicts += 1
-        said: list[AnyEffect] = [do.CancelTimer("store"), do.Measured("retry", self._conflicts)]
+        said: list[AnyEffect] = [do.Measured("retry", self._conflicts)]
         said += self._adopt(event.entries, event.digests)
         if self.state is not SessionState.LIVE:
             return said
@@ -280,7 +287,7 @@ class SessionMachine:
         self._take_back()
         self.state = SessionState.LOADING
         self.members.forget_positions()
-        return [do.CancelTimer("store"), do.Load()]
+        return [do.Load()]
 
     def _on_entries_seen(self, event: on.EntriesSeen, now_ms: int) -> list[AnyEffect]:
         if self.state is not SessionState.LIVE or self._batch is not None:
@@ -341,15 +348,18 @@ class SessionMachine:
         return said
 
     def _on_store_silent(self, now_ms: int) -> list[AnyEffect]:
-        batch = self._batch
+        batch, timeout_ms = self._batch, self.limits.store_timeout_ms
         if batch is None:
+            self._is_watching = False
             return []
+        if now_ms - batch.now_ms < timeout_ms:
+            return [do.SetTimer("store", batch.now_ms + timeout_ms)]
         said: list[AnyEffect] = []
         for event in batch.events:
             if not isinstance(event, on.MemberJoined):
                 said += self._refuse(event, errors.Unavailable())
         said += self._give_up()
-        return [*said, do.SetTimer("store", now_ms + self.limits.store_timeout_ms)]
+        return [*said, do.SetTimer("store", now_ms + timeout_ms)]
 
     def _end(self, reason: str) -> list[AnyEffect]:
         self.state = SessionState.GONE

@@ -39,13 +39,21 @@ class Range(Struct, frozen=True):
     most: float
 
 
+def first_token(pointer: str) -> str:
+    """The first reference token of a JSON Pointer; "" for the root."""
+    return pointer.split("/", 2)[1] if pointer else ""
+
+
 class SessionType(Struct, frozen=True):
-    """A kind of session. ``schema`` is what was compiled to ``policies`` (see `_ext.compile_policies`)."""
+    """A kind of session. ``schema`` is what was compiled to ``policies`` (see `_ext.compile_policies`).
+
+    ``ranges`` are by the first token of their pointers, so that a patch elsewhere pays nothing for them.
+    """
 
     name: str
     schema: dict[str, Any]
     policies: Policies
-    ranges: tuple[Range, ...]
+    ranges: dict[str, list[Range]]
     initial: JsonObject
 
     @classmethod
@@ -59,12 +67,12 @@ class SessionType(Struct, frozen=True):
     ) -> SessionType:
         """Raises PolicyError for a policy, path or range that makes no sense."""
         merged = {**_COMMON, **schema}
-        bounds = []
+        bounds: dict[str, list[Range]] = {}
         for pointer, (least, most) in (ranges or {}).items():
             if not pointer.startswith("/") or least > most:
                 raise PolicyError(f"session type {name!r}: range {pointer!r} needs a pointer and least <= most")
-            bounds.append(Range(pointer, least, most))
-        return cls(name, merged, compile_policies(merged), tuple(bounds), initial or {})
+            bounds.setdefault(first_token(pointer), []).append(Range(pointer, least, most))
+        return cls(name, merged, compile_policies(merged), bounds, initial or {})
 
     @classmethod
     def from_mapping(cls, name: str, table: Mapping[str, Any]) -> SessionType:

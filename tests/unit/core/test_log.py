@@ -100,4 +100,6 @@ def test_memory_of_a_log_is_bounded_and_its_floor_is_known() -> None:
     assert len(log.checkpoints) <= len(log.entries) // LIMITS.checkpoint_entries + 2
     assert log.checkpoints[0][0] == log.floor
     assert log.state_at(log.floor) == log.checkpoints[0][1]
-    assert all(len(settled) <= LIMITS.inflight_max for settled in log.settled.values())
+    kept_max = LIMITS.inflight_max + LIMITS.txn_entries_max
+    assert all(len(settled) <= kept_max for settled in log.settled.values())
+    assert all(len(settled) <= LIMITS.inflight_max for settled in log.snapshot().settled.values())
