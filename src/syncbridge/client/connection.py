@@ -86,7 +86,8 @@ class _Line:
         self.code: int | None = None
         self.fault: ErrorMessage | None = None
         self.goodbye: Goodbye | None = None
-        self.ended = asyncio.Event()
+        self.is_ended = False
+        self.woken = asyncio.Event()
 
     @property
     def is_welcome(self) -> bool:
@@ -97,12 +98,16 @@ class _Line:
 
     def received(self, data: bytes) -> None:
         self.heard()
-        if not self.ended.is_set():
+        if not self.is_ended:
             self._bridge.received(self, data)
 
     def closed(self, code: int | None) -> None:
         self.code = code if code is not None else self.code
-        self.ended.set()
+        self.end()
+
+    def end(self) -> None:
+        self.is_ended = True
+        self.woken.set()
 
 
 class Bridge:
@@ -234,7 +239,7 @@ class Bridge:
     def send(self, message: ClientMessage) -> None:
         """The message goes out now; without a welcomed line it is dropped (the next join says everything)."""
         line = self._line
-        if line is not None and line.is_welcome and line.transport is not None and not line.ended.is_set():
+        if line is not None and line.is_welcome and line.transport is not None and not line.is_ended:
             line.transport.send(encode(message))
 
     def left(self, session: str) -> None:
@@ -292,7 +297,7 @@ class Bridge:
         finally:
             self._line = None
             line.transport.close()
-            line.ended.set()
+            line.end()
             for session in self._sessions.values():
                 session.offline()
         return self._judge_end(line)
@@ -300,7 +305,7 @@ class Bridge:
     async def _watch(self, line: _Line) -> None:
         """Returns when the line ended, or was cut for its silence."""
         assert line.transport is not None
-        while not line.ended.is_set():
+        while not line.is_ended:
             silent_ms = line.heartbeat_ms * SILENT_HEARTBEATS if line.is_welcome else WELCOME_MS
             cut_in_ms = line.heard_at + silent_ms - self.monotonic_ms()
             if cut_in_ms <= 0:
@@ -309,9 +314,10 @@ class Bridge:
             pause_ms = min(cut_in_ms, line.heartbeat_ms or cut_in_ms)
             try:
                 async with asyncio.timeout(pause_ms / 1000):
-                    await line.ended.wait()
+                    await line.woken.wait()
             except TimeoutError:
                 self._ask_clock()
+            line.woken.clear()
 
     def _judge_end(self, line: _Line) -> int:
         if line.is_welcome and self.monotonic_ms() - line.opened_at >= STABLE_MS:
@@ -387,6 +393,7 @@ class Bridge:
         assert self._clock is not None
         now_ms = self.monotonic_ms()
         line.heartbeat_ms = max(1, message.heartbeat_ms)
+        line.woken.set()
         self._clock.welcomed(message.server_time, line.hello_at, now_ms)
         told = message.limits
         self.limits = Limits(

@@ -20,6 +20,8 @@ REPORT_DRIFT_S = 1.0
 
 
 class Edit(Protocol):
+    """How an edit is put on its way: `Session._edit`."""
+
     def __call__(self, ops: list[Op], intent: Intent, fence: int | None = None) -> Awaitable[Mutation]: ...
 
 

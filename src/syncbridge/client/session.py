@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Protocol, overload
 
 from syncbridge._ext import check, diff, equal, resolve
@@ -59,10 +59,7 @@ class Link(Protocol):
 
 
 class Mutation:
-    """An edit on its way; awaiting it gives its `Acked`, or raises what it was refused with.
-
-    It need not be awaited: a refused edit is in ``session.conflicts`` too.
-    """
+    """An edit on its way. Nobody has to wait for it: a refused edit is in ``session.conflicts`` too."""
 
     def __init__(self, key: int) -> None:
         self.key = key
@@ -78,10 +75,8 @@ class Mutation:
         self.result = result
         self._settled.set()
 
-    def __await__(self) -> Generator[Any, None, Acked]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> Acked:
+    async def acked(self) -> Acked:
+        """The edit is in the log and on the server's disk. Raises what it was refused with."""
         await self._settled.wait()
         if isinstance(self.result, Rejected):
             raise self.result.as_error()
@@ -184,8 +179,8 @@ class Session:
     async def set(self, path: str, value: Any) -> Mutation:
         """The value stands at the JSON Pointer ``path``, here at once; the answer of the log is the `Mutation`.
 
-        Durability  with a cache the edit survives ``kill -9`` when this returns; awaiting the Mutation waits for
-                    the server's disk.
+        Durability  with a cache the edit survives ``kill -9`` when this returns; ``await mutation.acked()`` waits
+                    for the server's disk.
         Raises      PatchError where the path leads nowhere; BadMessage for a value that JSON cannot say.
         """
         value = _owned(value)

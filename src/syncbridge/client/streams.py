@@ -34,13 +34,16 @@ class Changes:
         try:
             last = look()
             yield last
-            while not self._is_closed:
-                await event.wait()
-                event.clear()
+            while True:
                 value = look()
                 if not is_same(value, last):
                     last = value
                     yield value
+                elif self._is_closed:
+                    return
+                else:
+                    await event.wait()
+                    event.clear()
         finally:
             self._waiting.discard(event)
 
