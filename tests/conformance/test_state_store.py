@@ -116,6 +116,12 @@ def test_a_transaction_ahead_of_the_log_is_foreign(harness: Harness) -> None:
     assert versions_of(loaded(harness, SESSION)) == [1]
 
 
+def test_a_transaction_ahead_of_the_log_stays_foreign_when_the_log_catches_up(harness: Harness) -> None:
+    create(harness, SESSION)
+    outcomes = submit(harness, change(SESSION, 1), change(SESSION, 3, name="ahead"), change(SESSION, 2, 2))
+    assert [type(outcome) for outcome in outcomes] == [WasCommitted, WasForeign, WasCommitted]
+
+
 def test_a_transaction_for_a_session_that_is_not_there_is_foreign(harness: Harness) -> None:
     assert submit(harness, change(SESSION, 1)) == [WasForeign(TxnId("txn-2"))]
     assert load(harness, SESSION) == StoreFault("not_found", getattr(load(harness, SESSION), "detail", ""))

@@ -47,7 +47,7 @@ class Write(Struct, eq=False):
     """One transaction on its way to disk; without a ``row_id`` it appends nothing, the journal shall judge it.
 
     ``other_epoch`` is, for a new session, the epoch of the log that is there already; ``found``, for what the journal
-    judges, the rows since the version that the transaction expects.
+    judges, the rows since the version that the transaction expects. ``is_foreign`` was known when it was submitted.
     """
 
     submission: Submission
@@ -57,6 +57,7 @@ class Write(Struct, eq=False):
     row_id: int = 0
     previous: int = 0
     is_new: bool = False
+    is_foreign: bool = False
     other_epoch: str | None = None
     found: list[JournalRow] | StoreFault | None = None
 
@@ -211,7 +212,7 @@ class JournalWorker:
             if self.is_failing and (rows or snapshots):
                 self._say_recovered()
             for write in live:
-                if not write.row_id:
+                if not write.row_id and not write.is_foreign:
                     write.found = self._rows_since(write.submission.txn)
         self._tell([(self._settled, (group, what)) for group, what in ((refused, Fate.REFUSED), (live, fate)) if group])
         if fate is Fate.ON_DISK:
