@@ -228,6 +228,7 @@ async def test_a_silent_line_is_cut_and_opened_anew() -> None:
         service.is_deaf = True
         await until(lambda: not session.is_joined)
         service.is_deaf = False
+        service.cut()  # the line that said hello to deaf ears would wait ten seconds for its welcome
         await until(lambda: session.is_joined)
         assert service.dials >= 2
 
