@@ -29,7 +29,7 @@ from syncbridge.core.connection import (
 from syncbridge.core.digest import push_digest
 from syncbridge.core.events import AnyEvent, MemberDrained, ReadyReceived, TakeReceived
 from syncbridge.core.ids import ConnectionId
-from syncbridge.core.messages import HandoffOffer, HandoffTake, Push, ServerMessage
+from syncbridge.core.messages import ErrorMessage, HandoffOffer, HandoffTake, Push, ServerMessage
 from syncbridge.errors import SyncBridgeError
 from syncbridge.ports import Admission, Identity, Refusal
 from syncbridge.runtime.outlet import Outlet
@@ -65,6 +65,7 @@ class ConnectionDriver:
     def on_open(self, outlet: Outlet) -> None:
         self.outlet = outlet
         self._engine.hub.opened(self)
+        self._engine.telemetry.measured("connection_opened", 1)
         self._engine.post_connection(self, Opened())
         self.heard_at = self._engine.now_ms
 
@@ -112,12 +113,16 @@ class ConnectionDriver:
 
     def step(self, event: AnyConnectionEvent, now_ms: int) -> None:
         """The machine has judged ``event`` and its orders are performed. What is raised here is our own fault."""
+        said: ServerMessage | None = None
         for effect in self.machine.receive(event, now_ms):
             if type(effect) is ToSession:
                 self._to_session(effect)
             elif type(effect) is SendMessage:
-                self.send(effect.message)
+                said = effect.message
+                self.send(said)
             else:
+                if type(effect) is CloseConnection and isinstance(said, ErrorMessage):
+                    self._engine.telemetry.measured("connection_error", 1, said.code)
                 self._perform(effect)
 
     def give_up(self) -> None:

@@ -18,6 +18,7 @@ notices nothing.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -86,6 +87,16 @@ from syncbridge.wire.codec import MessageDecoder, encode_message
 _logger = logging.getLogger("syncbridge.runtime")
 
 
+class _Trip:
+    """One batch on its way to the store and back; ``waiting`` is how many of it are not answered yet."""
+
+    __slots__ = ("began_at", "waiting")
+
+    def __init__(self) -> None:
+        self.began_at = 0.0
+        self.waiting = 0
+
+
 class Engine:
     """Runs every machine of this node.
 
@@ -121,12 +132,13 @@ class Engine:
         self.now_ms = clock.now_ms()
         self._call_soon = call_soon
         self._directory = directory
-        self._telemetry = telemetry
+        self.telemetry = telemetry
         self._queue: deque[tuple[Callable[[Any, Any], None], Any, Any]] = deque()
         self._is_running = False
         self._sessions: dict[SessionId, LiveSession] = {}
         self._batch: list[Submission] = []
-        self._in_flight: dict[TxnId, LiveSession] = {}
+        self._trip = _Trip()
+        self._in_flight: dict[TxnId, tuple[LiveSession, _Trip]] = {}
         self._asked: dict[RequestId, tuple[SessionId, Callable[[Reply], None]]] = {}
         self._performers: dict[type[Any], Callable[[LiveSession, Any], None]] = {
             Load: self._load,
@@ -298,7 +310,7 @@ class Engine:
     def _break(self, live: LiveSession, event: AnyEvent) -> None:
         """The machine is gone; its devices and requests are answered."""
         session = live.session
-        self._telemetry.measured("machine_failures", 1.0, type(event).__name__)
+        self.telemetry.measured("machine_failures", 1.0, type(event).__name__)
         self._drop(live)
         frame = encode_message(Left(session, "internal"))
         for driver in list(self.hub.following(session)):
@@ -329,13 +341,17 @@ class Engine:
 
     def _commit(self, live: LiveSession, effect: Commit) -> None:
         txn = effect.txn
-        self._in_flight[txn.id] = live
+        self._in_flight[txn.id] = (live, self._trip)
         self._batch.append(Submission(txn, live.fanout.journal(txn.entries)))
         if len(self._batch) == 1:
+            self._trip.began_at = time.perf_counter()
             self._call_soon(self._submit)
 
     def _submit(self) -> None:
         batch, self._batch = self._batch, []
+        trip, self._trip = self._trip, _Trip()
+        trip.waiting = len(batch)
+        self.telemetry.measured("commit_entries", sum(len(submission.bodies) for submission in batch))
         try:
             self.store.submit(batch, self._on_outcome)
         except Exception:
@@ -346,9 +362,10 @@ class Engine:
                     self._on_outcome(WasUnknown(submission.txn.id))
 
     def _on_outcome(self, outcome: Outcome) -> None:
-        live = self._in_flight.pop(outcome.txn, None)
-        if live is None:
+        known = self._in_flight.pop(outcome.txn, None)
+        if known is None:
             return
+        live, trip = known
         event: AnyEvent
         if type(outcome) is WasCommitted:
             event = Committed(outcome.txn)
@@ -362,6 +379,9 @@ class Engine:
         else:
             event = OutcomeUnknown(outcome.txn)
         self._post_living(live, event)
+        trip.waiting -= 1
+        if not trip.waiting:
+            self.telemetry.measured("sync_ms", (time.perf_counter() - trip.began_at) * 1000)
 
     def _note(self, live: LiveSession) -> None:
         """The directory hears what is committed now: here the log has not run ahead again."""
@@ -423,7 +443,7 @@ class Engine:
             waiting[1](reply)
 
     def _measured(self, live: LiveSession, effect: Measured) -> None:
-        self._telemetry.measured(effect.name, effect.value, effect.label)
+        self.telemetry.measured(effect.name, effect.value, effect.label)
 
     def _unload(self, live: LiveSession, effect: Unload) -> None:
         self._drop(live)

@@ -218,6 +218,17 @@ def test_the_directory_hears_of_every_commit_and_of_nothing_else(world: World) -
     assert world.directory.notes == [("s1", "active", 2, None), ("s1", "active", 3, "phone")]
 
 
+def test_what_happens_is_measured(world: World) -> None:
+    phone, stranger = world.device("phone", "s1"), world.connect()
+    phone.push("s1", "/n", 1)
+    stranger.say(type="hello", token="bad", device={"id": "x"})
+    seen = {(name, label): value for name, value, label in world.figures.seen}
+    assert seen["connection_opened", ""] == 1
+    assert seen["connection_error", "token_invalid"] == 1
+    assert seen["commit_entries", ""] == 1
+    assert 0 <= seen["sync_ms", ""] < 10_000
+
+
 # -- our own faults ---------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,295 @@
+"""The composition root: settings in, a running service out. The one module that knows every adapter.
+
+::
+
+    async with Service.running(settings) as service:
+        ...  # service.server.port
+
+`serve` is what the command line runs: one process, one loop, signals, and a clean end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Final, cast
+
+import structlog
+import uvloop
+
+from syncbridge import __version__
+from syncbridge.adapters.embedded.directory import CannotOpen
+from syncbridge.adapters.embedded.store import SqliteStore
+from syncbridge.auth import AccountGatekeeper, Authority, open_authority
+from syncbridge.config import Settings
+from syncbridge.core.ids import SessionId
+from syncbridge.core.session_types import SESSION_TYPES
+from syncbridge.errors import SyncBridgeError
+from syncbridge.http import Health, build_app
+from syncbridge.net.handler import Upgrade
+from syncbridge.net.options import ServerOptions, TlsFiles
+from syncbridge.net.outlet import Outlet
+from syncbridge.net.server import Server, StartFailed
+from syncbridge.records import Records, open_records
+from syncbridge.runtime.clock import ServerClock
+from syncbridge.runtime.drain import say_goodbye, settle
+from syncbridge.runtime.driver import ConnectionDriver
+from syncbridge.runtime.engine import Engine
+from syncbridge.runtime.service import LiveSessionService
+from syncbridge.runtime.timers import CallAt, Cancellable
+from syncbridge.telemetry import PrometheusTelemetry
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIApplication
+
+GAUGES_EVERY_MS: Final = 1_000
+CLOCK_EVERY_MS: Final = 10_000
+SWEEP_EVERY_MS: Final = 3_600_000
+CLOSE_GRACE_MS: Final = 5_000
+_GC_YOUNG: Final = 50_000
+"""Allocations between two collections of the young; a message leaves no cycle, so they find nothing."""
+
+_log = structlog.get_logger("syncbridge")
+
+
+def make_ids() -> Callable[[], str]:
+    """A maker of ids that no other process makes: 96 random bits of this process, and a count."""
+    prefix, count = secrets.token_hex(12), 0
+
+    def new_id() -> str:
+        nonlocal count
+        count += 1
+        return f"{prefix}-{count:x}"
+
+    return new_id
+
+
+class Service:
+    """Everything of one process, started. Made by `running`; ended by `drain`, then by leaving `running`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: ServerClock,
+        store: SqliteStore,
+        records: Records,
+        authority: Authority,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.clock = clock
+        self.store = store
+        self.records = records
+        self.authority = authority
+        self.telemetry = PrometheusTelemetry(clock)
+        self.engine = Engine(
+            limits=settings.limits,
+            clock=clock,
+            call_soon=loop.call_soon,
+            call_at=_timers_of(loop, clock),
+            store=store,
+            gatekeeper=AccountGatekeeper(authority),
+            directory=records.directory,
+            telemetry=self.telemetry,
+            new_id=make_ids(),
+            types=SESSION_TYPES,
+        )
+        self.sessions = LiveSessionService(self.engine)
+        self.health = Health(__version__)
+        self.health.watch("session_store", store.is_healthy)
+        api = build_app(
+            self.sessions,
+            records,
+            authority,
+            settings,
+            telemetry=self.telemetry,
+            clock=clock,
+            health_report=self.health,
+            session_types=SESSION_TYPES,
+        )
+        self.server = Server(cast("ASGIApplication", api), self._make_handler, _server_options(settings))
+        self._upkeep: list[asyncio.Task[None]] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, settings: Settings) -> AsyncIterator[Service]:
+        """A service that listens; everything it wrote is on disk when the block is left.
+
+        Raises   CannotOpen (the data directory), OSError (the port), Unavailable (the records).
+        """
+        loop = asyncio.get_running_loop()
+        clock = ServerClock()
+        async with AsyncExitStack() as stack:
+            # Opening reads and checks the journal; nothing is served yet, so it may block.
+            store = SqliteStore(settings.data_dir, clock, _post_of(loop), limits=settings.limits)
+            stack.callback(store.close)
+            records = await open_records(settings.records_url, pool_size=settings.database_pool_size)
+            stack.push_async_callback(records.close)
+            authority = await open_authority(records, settings.auth, settings.limits, clock)
+            stack.callback(authority.close)
+            service = cls(settings, clock=clock, store=store, records=records, authority=authority)
+            await service.server.start()
+            stack.push_async_callback(service.drain)
+            service._start_upkeep()
+            yield service
+
+    async def drain(self) -> None:
+        """Nobody is connected any more, and nothing that was read is unanswered. May be called again.
+
+        Order   not ready, nobody new; pushes read are answered; goodbyes, each with its own time to come back;
+                sockets closed with 1012; requests under way finished.
+        """
+        self.health.drain()
+        self.server.stop_accepting()
+        for task in self._upkeep:
+            task.cancel()
+        await asyncio.gather(*self._upkeep, return_exceptions=True)
+        self._upkeep.clear()
+        is_settled = await settle(self.engine, self.settings.limits.store_timeout_ms)
+        if not is_settled:
+            _log.warning(
+                "the store did not answer in time; devices will send again", commits=self.engine.commits_in_flight
+            )
+        told = await say_goodbye(self.engine)
+        if told:
+            _log.info("goodbye said", connections=told)
+        await self.server.drain(CLOSE_GRACE_MS)
+
+    def lines(self) -> list[str]:
+        """What a person wants to know when it has started."""
+        settings, port = self.settings, self.server.port
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        secure = "s" if settings.tls_certificate is not None and settings.tls_port is None else ""
+        base = settings.public_url.rstrip("/") or f"http{secure}://{host}:{port}"
+        socket = base.replace("http", "ws", 1)
+        return [
+            f"REST       {base}/v1",
+            f"WebSocket  {socket}/v1/ws",
+            f"API page   {base}/docs",
+            f"Data       {settings.data_dir.resolve()}",
+            f"Account    syncbridge account create you@example.com --url {base}",
+        ]
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _make_handler(self, _upgrade: Upgrade) -> ConnectionDriver:
+        return self.engine.connect()
+
+    def _start_upkeep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._upkeep = [
+            loop.create_task(self._every(GAUGES_EVERY_MS, self._measure)),
+            loop.create_task(self._every(CLOCK_EVERY_MS, self.clock.follow_wall)),
+            loop.create_task(self._every(SWEEP_EVERY_MS, self._sweep)),
+        ]
+
+    async def _every(self, every_ms: int, work: Callable[[], object]) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due_s = loop.time() + every_ms / 1000
+            await asyncio.sleep(every_ms / 1000)
+            if every_ms == GAUGES_EVERY_MS:
+                self.telemetry.measured("loop_lag_ms", max(0.0, (loop.time() - due_s) * 1000))
+            work()
+
+    def _measure(self) -> None:
+        engine, telemetry = self.engine, self.telemetry
+        telemetry.measured("sessions_live", engine.live_sessions)
+        telemetry.measured("connections_open", len(engine.hub))
+        outlets = (driver.outlet for driver in engine.hub.by_connection.values())
+        queued = sum(outlet.queued_bytes for outlet in outlets if isinstance(outlet, Outlet))
+        telemetry.measured("queue_bytes", queued)
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def swept(sessions: list[SessionId]) -> None:
+            if sessions:
+                self._upkeep.append(loop.create_task(self._forget(sessions)))
+
+        self.store.sweep(self.clock.now_ms(), swept)
+
+    async def _forget(self, sessions: list[SessionId]) -> None:
+        """Sessions past their time leave the listing too."""
+        for session in sessions:
+            try:
+                await self.records.sessions.remove(session)
+            except SyncBridgeError as fault:
+                _log.warning("a session past its time is still listed", session=session, code=fault.code)
+        _log.info("sessions past their time are gone", sessions=len(sessions))
+
+
+def serve(settings: Settings) -> int:
+    """The service ran until it was told to stop. A second signal ends it at once, with 1.
+
+    Answers   0 when it ended cleanly, 1 when it could not start; the reason is logged.
+    """
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(settings))
+    except (CannotOpen, StartFailed, SyncBridgeError, OSError) as error:
+        _log.error("cannot start", reason=str(error))
+        return 1
+
+
+async def _serve(settings: Settings) -> int:
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+
+    def on_signal(name: str) -> None:
+        if told.is_set():
+            _log.warning("stopped at once, by a second signal", signal=name)
+            os._exit(1)
+        _log.info("draining; once more to stop at once", signal=name)
+        told.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number.name)
+    async with Service.running(settings) as service:
+        _log.info("SyncBridge is listening", version=__version__)
+        for line in service.lines():
+            _log.info(line)
+        gc.collect()
+        gc.freeze()  # what is alive now stays, and need not be looked at again
+        gc.set_threshold(_GC_YOUNG, 20, 50)
+        await told.wait()
+        await service.drain()
+    _log.info("stopped; everything acknowledged is on disk")
+    return 0
+
+
+def _post_of(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], None]:
+    def post(call: Callable[[], None]) -> None:
+        loop.call_soon_threadsafe(call)
+
+    return post
+
+
+def _timers_of(loop: asyncio.AbstractEventLoop, clock: ServerClock) -> CallAt:
+    def call_at(at_ms: int, run: Callable[[], None]) -> Cancellable:
+        return loop.call_later(max(0, at_ms - clock.now_ms()) / 1000, run)
+
+    return call_at
+
+
+def _server_options(settings: Settings) -> ServerOptions:
+    limits = settings.limits
+    tls = None if settings.tls_certificate is None else TlsFiles(settings.tls_certificate, settings.tls_key)
+    return ServerOptions(
+        host=settings.host,
+        port=settings.port,
+        tls=tls,
+        tls_port=settings.tls_port,
+        allowed_origins=frozenset(settings.allowed_origins),
+        trusted_proxies=frozenset(settings.trusted_proxies),
+        connections_max=settings.connections_max,
+        message_bytes_max=limits.message_bytes_max,
+        ping_interval_ms=limits.heartbeat_ms,
+        idle_timeout_ms=limits.idle_timeout_ms,
+    )
