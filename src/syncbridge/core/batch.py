@@ -14,6 +14,7 @@ from syncbridge.core.effects import AnyEffect, Deliver, Measured, Send, StateVie
 from syncbridge.core.entry import Entry, Position, Txn
 from syncbridge.core.ids import ConnectionId, JsonObject
 from syncbridge.core.log import SessionLog
+from syncbridge.core.members import Member
 from syncbridge.core.messages import Joined, WaitingOffer
 from syncbridge.core.playhead import KEY
 
@@ -29,6 +30,7 @@ class Batch:
     """See the module's text. ``mark`` is the committed place the batch started from."""
 
     __slots__ = (
+        "_members_before",
         "_run",
         "_run_but",
         "digests",
@@ -56,14 +58,23 @@ class Batch:
         self.gone: set[ConnectionId] = set()
         self.txn: Txn | None = None
         self.wants_snapshot = False
+        self._members_before: dict[ConnectionId, Member | None] = {}
         self._run: Deliver | None = None
         self._run_but: ConnectionId | None = None
         machine.ledger.begin()
 
     def undo(self) -> None:
         """Members and ledger stand where they stood before the batch (the log is rolled back by its owner)."""
-        self.machine.members.rewind(self.mark.version)
+        members = self.machine.members
+        for connection, before in self._members_before.items():
+            members.put_back(connection, before)
+        members.rewind(self.mark.version)
         self.machine.ledger.undo()
+
+    def remember(self, connection: ConnectionId) -> None:
+        """`undo` puts the member back to where it stands now: to be called before it is joined or caught up."""
+        if connection not in self._members_before:
+            self._members_before[connection] = self.machine.members.copy(connection)
 
     def say(self, effect: AnyEffect) -> None:
         """To be said once the batch is committed, in this order."""
@@ -113,6 +124,7 @@ class Batch:
         """The answer to a member that holds version ``have`` of this log (None: nothing of use)."""
         log, machine = self.log, self.machine
         member = machine.members.by_connection[connection]
+        self.remember(connection)
         entries: list[Entry] | None = None
         if have is None:
             reason = reason or "new"

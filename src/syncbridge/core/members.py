@@ -66,6 +66,26 @@ class Members:
         for member in self.by_connection.values():
             member.version = min(member.version, version)
 
+    def copy(self, connection: ConnectionId) -> Member | None:
+        """The member as it stands now, for `put_back`; None when it does not follow."""
+        member = self.by_connection.get(connection)
+        if member is None:
+            return None
+        copy = Member(member.device, member.version)
+        copy.is_lagging = member.is_lagging
+        return copy
+
+    def put_back(self, connection: ConnectionId, before: Member | None) -> None:
+        """What it was joined or caught up to was never said: it is as it was before, unless it left meanwhile."""
+        member = self.by_connection.get(connection)
+        if member is None:
+            return
+        if before is None:
+            del self.by_connection[connection]
+            return
+        before.is_lagging = before.is_lagging or member.is_lagging
+        self.by_connection[connection] = before
+
     def forget_positions(self) -> None:
         """The log is another one or was lost sight of: what members hold is void until they are caught up."""
         for member in self.by_connection.values():

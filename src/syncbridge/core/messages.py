@@ -270,7 +270,10 @@ class EntriesMessage(ServerMessage, frozen=True, tag="entries"):
 
 
 class Ack(ServerMessage, frozen=True, tag="ack"):
-    """Push ``seq`` is entry ``version``, durably; ``ops`` what it became, when that is not what was sent."""
+    """Push ``seq`` is entry ``version``, durably.
+
+    ``ops`` are what it became, when that is not what was sent; ``status`` is the session's, when it changed it.
+    """
 
     session: str
     seq: int
@@ -278,6 +281,7 @@ class Ack(ServerMessage, frozen=True, tag="ack"):
     at: int
     ops: list[Op] | None = None
     conflicts: list[Conflict] = []
+    status: Status | None = None
 
 
 class Reject(ServerMessage, frozen=True, tag="reject"):

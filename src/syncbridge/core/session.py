@@ -336,6 +336,8 @@ class SessionMachine:
             return []
         answer = error_about(fault, event, self.session)
         if isinstance(event, on.MemberJoined):
+            # It may be a member by an earlier join: its connection forgets the session, so the session forgets it.
+            self.members.leave(connection)
             return [do.Send(connection, answer), do.DropMember(connection)]
         return [do.Send(connection, answer)]
 

@@ -16,6 +16,7 @@ from syncbridge.core.admission import Change, admit
 from syncbridge.core.answers import error_about
 from syncbridge.core.batch import Batch
 from syncbridge.core.effects import DropMember, Measured, Send
+from syncbridge.core.entry import Entry
 from syncbridge.core.messages import Ack, Reject, ServerMessage
 
 # -- pushes -----------------------------------------------------------------------------------------------------
@@ -57,8 +58,7 @@ def push(batch: Batch, event: on.PushReceived) -> None:
         return
     entry = verdict.entry
     batch.append(entry, digest=event.digest, state=verdict.state, size=verdict.size, but=event.connection)
-    ops = None if entry.ops is message.ops or entry.ops == message.ops else entry.ops
-    batch.answer(Send(event.connection, Ack(message.session, seq, entry.version, entry.at, ops, entry.conflicts)))
+    batch.answer(Send(event.connection, _ack(event, entry)))
     for row in entry.conflicts:
         batch.effects.append(Measured("conflict", 1, str(row.get("policy", ""))))
     work_handoffs.tell_ended(batch, entry)
@@ -78,9 +78,15 @@ def _settled(batch: Batch, event: on.PushReceived) -> ServerMessage:
             entry = log.entry(settled.version)
             if entry is None:
                 return Ack(message.session, message.seq, settled.version, log.updated_at)
-            ops = None if entry.ops == message.ops else entry.ops
-            return Ack(message.session, message.seq, settled.version, entry.at, ops, entry.conflicts)
+            return _ack(event, entry)
     return _reject(batch, event, errors.SeqSettled())
+
+
+def _ack(event: on.PushReceived, entry: Entry) -> Ack:
+    """The answer that stands for the entry: its device gets no other word of it."""
+    message = event.message
+    ops = None if entry.ops is message.ops or entry.ops == message.ops else entry.ops
+    return Ack(message.session, message.seq, entry.version, entry.at, ops, entry.conflicts, entry.status)
 
 
 def _reject(batch: Batch, event: on.PushReceived, fault: errors.SyncBridgeError, *, expected_seq: int = 0) -> Reject:
@@ -121,6 +127,7 @@ def join(batch: Batch, event: on.MemberJoined) -> None:
     have, reason = None, "new"
     if position is not None:
         have, reason = (position.version, "") if position.epoch == log.epoch else (None, "epoch")
+    batch.remember(event.connection)
     is_new = members.join(event.connection, event.device, log.version)
     if message.seq is not None:
         machine.ledger.raise_floor(event.device, message.seq)
