@@ -46,7 +46,7 @@ CONFLICT: Schema = {
         },
         "winner": {
             "enum": ["ours", "theirs", "both", "manual"],
-            "description": "ours: this push's value stands. theirs: the other's. both: merged. manual: a person decides.",
+            "description": "ours: this push's value. theirs: the other's. both: merged. manual: a person decides.",
         },
         "ours": {"description": "What this push wanted there; left out where it removed."},
         "theirs": {"description": "What stood there; left out where it was removed."},
@@ -134,7 +134,7 @@ def schema_of_any(side: Side) -> Schema:
 def files() -> dict[str, Schema]:
     """Every schema by its place below docs/schemas."""
     made = {message.file: schema_of(message) for message in all_messages()}
-    return made | {f"{side}/any.json": schema_of_any(side) for side in ("device", "server")}  # type: ignore[arg-type]
+    return made | {f"{side}/any.json": schema_of_any(side) for side in ("device", "server")}
 
 
 def struct_named(name: str) -> type[msgspec.Struct]:
