@@ -158,7 +158,7 @@ class Cache:
                 changed: dict[str, bytes] = {"head": head}
                 if before.state is not dump.state:
                     changed["state"] = _encode(dump.state)
-                if before.conflicts != dump.conflicts:
+                if before.conflicts is not dump.conflicts:
                     changed["conflicts"] = _encode(dump.conflicts)
                 for column, body in changed.items():
                     self._database.execute(_UPDATES[column], (body, *place))

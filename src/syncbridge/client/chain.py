@@ -20,6 +20,7 @@ import msgspec
 
 from syncbridge._ext import apply_patch, diff, rebase
 from syncbridge.client.pending import Pending, Phase, Row
+from syncbridge.core.entry import Entry
 from syncbridge.core.ids import JsonObject, Op
 from syncbridge.errors import PatchError, SyncBridgeError
 
@@ -121,6 +122,33 @@ class Chain:
         elif not one.display:
             one.after = before
         one.context = before
+
+    def take(self, own: dict[int, Entry]) -> list[tuple[Pending, Entry]]:
+        """The edits on the wire that are these entries, by number; the chain holds them no more (`settle` follows)."""
+        taken = [(one, own[one.seq]) for one in self.pending if one.is_on_wire and one.seq in own]
+        gone = {one.key for one, _ in taken}
+        self.pending = [one for one in self.pending if one.key not in gone]
+        return taken
+
+    def number(self, first: int, last_seq: int, *, base_is_gone: bool) -> tuple[int, int]:
+        """Edits that are certainly not in the log are FREE, numbered from ``first`` without holes.
+
+        Answers  the next number, and the index from which on bodies have to be rewritten, for there an edit's
+                 base means nothing any more (all of them with ``base_is_gone``).
+        """
+        seq, rewritten_from = first, len(self.pending)
+        for index, one in enumerate(self.pending):
+            one.retry_at = 0
+            if one.phase is Phase.AGAIN and one.seq <= last_seq:
+                continue
+            is_base_gone = base_is_gone or one.is_adrift or one.base > self.version or one.epoch != self.epoch
+            if is_base_gone or one.phase is Phase.LOOSE:
+                rewritten_from = min(rewritten_from, index)
+            one.phase, one.is_assumed, one.is_adrift = Phase.FREE, False, False
+            if one.seq != seq:
+                one.seq, one.revision = seq, self.touched()
+            seq += 1
+        return seq, rewritten_from
 
     def acknowledged(self, one: Pending) -> None:
         """The edit, the first of the queue and shown as it was sent, is confirmed as it was sent."""

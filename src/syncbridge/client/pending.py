@@ -99,6 +99,11 @@ class Pending:
     rows: list[Row] = field(default_factory=list)
     told: list[Row] = field(default_factory=list)
 
+    @property
+    def is_on_wire(self) -> bool:
+        """Whether a copy of it may be in the log."""
+        return self.phase in (Phase.SENT, Phase.AGAIN)
+
     def as_push(self, session: str) -> Push:
         """The message; equal for equal bodies, so that a repeat has the digest of the first."""
         return Push(session, self.seq, self.base, self.ops, self.intent, self.fence, self.at, self.epoch)

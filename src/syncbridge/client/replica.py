@@ -269,7 +269,6 @@ class Replica:
         if message.ref and not is_answer:
             return []
         chain, epoch, version = self._chain, message.position.epoch, message.position.version
-        own: dict[int, Entry] = {}
         is_snapshot = message.mode == "snapshot"
         if is_snapshot:
             state = message.state or {}
@@ -281,9 +280,8 @@ class Replica:
             if folded is None or not is_whole or state_hash(folded) != message.hash:
                 return self._rejoin(is_fresh=True)
             state, base_is_gone = folded, False
-            own = {entry.seq: entry for entry in entries if entry.seq and entry.device == self.device}
             self._list_rows_of(entries)
-        self._settle_own(own)
+            self._settle_own(entries)
         if message.kind != self.kind or chain.policies is None:
             self.kind, chain.policies = message.kind, self._policies_of(message.kind)
         self.fence, self.active, self.status = message.fence, message.active, message.status
@@ -301,45 +299,20 @@ class Replica:
         chain.confirm(state, version, is_owner=self.is_active)
         if is_answer:
             self._join_ref, self.is_joined = "", True
-            self._free_and_number(message.last_seq, base_is_gone, now_ms)
+            first = max(self._join_seq, message.last_seq + 1)
+            self.next_seq, rewritten_from = chain.number(first, message.last_seq, base_is_gone=base_is_gone)
+            chain.settle(is_owner=self.is_active)
+            self._rewrite_from(rewritten_from, now_ms)
         chain.freshen(self._ops_bytes_max)
         return []
 
-    def _free_and_number(self, last_seq: int, base_is_gone: bool, now_ms: int) -> None:
-        """Edits that are certainly not in the log are free, numbered without holes, on a base that is there."""
-        chain = self._chain
-        seq = max(self._join_seq, last_seq + 1)
-        rewritten_from: int | None = None
-        for index, one in enumerate(chain):
-            one.retry_at = 0
-            if one.phase is Phase.AGAIN and one.seq <= last_seq:
-                continue
-            is_base_gone = base_is_gone or one.is_adrift or one.base > chain.version or one.epoch != chain.epoch
-            if rewritten_from is None and (is_base_gone or one.phase is Phase.LOOSE):
-                rewritten_from = index
-            one.phase, one.is_assumed, one.is_adrift = Phase.FREE, False, False
-            if one.seq != seq:
-                one.seq, one.revision = seq, chain.touched()
-            seq += 1
-        self.next_seq = seq
-        chain.settle(is_owner=self.is_active)
-        if rewritten_from is not None:
-            self._rewrite_from(rewritten_from, now_ms)
-
     def _rewrite_from(self, index: int, now_ms: int) -> None:
-        for row in self._chain.rewrite_from(index):
-            self._list(ConflictRecord(now_ms, row))
+        self._list([ConflictRecord(now_ms, row) for row in self._chain.rewrite_from(index)])
 
-    def _settle_own(self, own: dict[int, Entry]) -> None:
-        chain = self._chain
-        kept: list[Pending] = []
-        for one in chain:
-            entry = own.get(one.seq) if one.phase in (Phase.SENT, Phase.AGAIN) else None
-            if entry is None:
-                kept.append(one)
-            else:
-                self._end(one, Acked(entry.version, [*one.told, *entry.conflicts]))
-        chain.pending = kept
+    def _settle_own(self, entries: list[Entry]) -> None:
+        own = {entry.seq: entry for entry in entries if entry.seq and entry.device == self.device}
+        for one, entry in self._chain.take(own):
+            self._end(one, Acked(entry.version, [*one.told, *entry.conflicts]))
 
     # -- entries and acks -------------------------------------------------------------------------------------------
 
@@ -354,7 +327,7 @@ class Replica:
         if state is None:
             return self._rejoin(is_fresh=True)
         self._list_rows_of(fresh)
-        self._settle_own({entry.seq: entry for entry in fresh if entry.seq and entry.device == self.device})
+        self._settle_own(fresh)
         for entry in fresh:
             self._follow(entry)
         chain.confirm(state, fresh[-1].version, is_owner=self.is_active)
@@ -382,11 +355,10 @@ class Replica:
                 return self._rejoin(is_fresh=True)
             chain.pending.remove(one)
             chain.confirm(state, message.version, is_owner=self.is_active)
-        if one.intent == "finish":
-            self.status = "completed"
+        if message.status is not None and message.version == chain.version:
+            self.status = message.status
         chain.touched()
-        for row in message.conflicts:
-            self._list(ConflictRecord(message.at, row))
+        self._list([ConflictRecord(message.at, row) for row in message.conflicts])
         self._end(one, Acked(message.version, [*one.told, *message.conflicts]))
         chain.freshen(self._ops_bytes_max)
         return []
@@ -476,18 +448,16 @@ class Replica:
         self._outcomes.append(Outcome(one.key, result))
 
     def _list_lost(self, one: Pending, code: str, now_ms: int) -> None:
-        for row in rows_of_lost(one.ops, self.device, ""):
-            self._list(ConflictRecord(now_ms, row, code, one.ops))
+        rows = rows_of_lost(one.ops, self.device, "")
+        self._list([ConflictRecord(now_ms, row, code, one.ops) for row in rows])
 
     def _list_rows_of(self, entries: list[Entry]) -> None:
-        for entry in entries:
-            for row in entry.conflicts:
-                self._list(ConflictRecord(entry.at, row))
+        self._list([ConflictRecord(entry.at, row) for entry in entries for row in entry.conflicts])
 
-    def _list(self, record: ConflictRecord) -> None:
-        self.conflicts.append(record)
-        self._chain.touched()
-        del self.conflicts[:-CONFLICTS_KEPT_MAX]
+    def _list(self, records: list[ConflictRecord]) -> None:
+        if records:
+            self.conflicts = [*self.conflicts, *records][-CONFLICTS_KEPT_MAX:]
+            self._chain.touched()
 
     # -- over a crash -----------------------------------------------------------------------------------------------
 
@@ -496,22 +466,10 @@ class Replica:
         if not self.has_state:
             return None
         chain = self._chain
-        return Dump(
-            self.session,
-            self.device,
-            chain.epoch,
-            chain.version,
-            chain.state,
-            self.kind,
-            self.fence,
-            self.active,
-            self.status,
-            self.next_seq,
-            self._next_key,
-            chain.revision,
-            [one.as_row() for one in chain],
-            list(self.conflicts),
-        )
+        head = (self.session, self.device, chain.epoch, chain.version, chain.state, self.kind)
+        owner = (self.fence, self.active, self.status)
+        rows = [one.as_row() for one in chain]
+        return Dump(*head, *owner, self.next_seq, self._next_key, chain.revision, rows, self.conflicts)
 
     def load(self, dump: Dump) -> None:
         """The replica, unused so far, goes on where the dump was taken; what waited counts as perhaps sent."""
@@ -521,7 +479,7 @@ class Replica:
         self.kind, self.fence, self.active, self.status = dump.kind, dump.fence, dump.active, dump.status
         chain.policies = self._policies_of(dump.kind)
         self.next_seq, self._next_key = dump.next_seq, dump.next_key
-        self.conflicts = list(dump.conflicts)
+        self.conflicts = dump.conflicts
         self.has_state = True
         for row in dump.pending:
             try:

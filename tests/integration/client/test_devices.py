@@ -1,0 +1,145 @@
+"""Clients against a real service over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from syncbridge.client import Bridge, Session, Transport, picows_dial
+from syncbridge.client.transport import Dial, Receiver
+from syncbridge.core.digest import state_hash
+from syncbridge.errors import HandoffWithdrawn, NotFound, Unavailable
+from tests.integration.client.conftest import Account, until
+
+
+class Switch:
+    """A network that can be turned off."""
+
+    def __init__(self) -> None:
+        self.is_on = True
+        self._dial: Dial = picows_dial()
+        self._lines: list[Transport] = []
+
+    async def dial(self, url: str, receiver: Receiver) -> Transport:
+        if not self.is_on:
+            raise Unavailable("the network is off")
+        line = await self._dial(url, receiver)
+        self._lines.append(line)
+        return line
+
+    def off(self) -> None:
+        self.is_on = False
+        for line in self._lines:
+            line.close()
+
+    def on(self, bridge: Bridge) -> None:
+        self.is_on = True
+        bridge.retry_now()
+
+
+def hashes(*sessions: Session) -> set[str]:
+    return {state_hash(session.replica.confirmed) for session in sessions}
+
+
+async def test_edits_of_three_devices_reach_all_and_add_up(account: Account) -> None:
+    name = await account.make_session({"totals": {"breaths": 0}, "marks": []})
+    sessions = [await (await account.bridge(device)).join(name) for device in ("phone", "laptop", "tv")]
+    for index in range(1, 21):
+        for place, session in enumerate(sessions):
+            breaths = session.get("/totals/breaths")
+            await session.set("/totals/breaths", breaths + 100 * index + place)
+    for session in sessions:
+        await session.drained()
+    expected = sum(100 * index + place for index in range(1, 21) for place in range(3))
+    await until(lambda: all(session.get("/totals/breaths") == expected for session in sessions))
+    assert len(hashes(*sessions)) == 1
+
+
+async def test_both_sides_edit_while_one_is_offline_and_nothing_vanishes_unlisted(account: Account) -> None:
+    name = await account.make_session({"settings": {"volume": 1}, "marks": []})
+    network = Switch()
+    phone = await account.bridge("phone", dial=network.dial)
+    here, there = await phone.join(name), await (await account.bridge("tv")).join(name)
+    network.off()
+    await until(lambda: not here.is_joined)
+    ours = [await here.set("/settings/volume", 20), await here.set("/marks/-", {"id": "p"})]
+    theirs = [await there.set("/settings/volume", 30), await there.set("/marks/-", {"id": "t"})]
+    for mutation in theirs:
+        await mutation.acked()
+    network.on(phone)
+    for mutation in ours:
+        await mutation.acked()
+    await until(lambda: here.state == there.state)
+    assert sorted(mark["id"] for mark in here.state["marks"]) == ["p", "t"]
+    assert here.state["settings"] == {"volume": 20}
+    lost = [record.row for record in here.conflicts if record.row["path"] == "/settings/volume"]
+    assert [row["theirs"] for row in lost] == [30]
+
+
+async def test_an_offer_is_accepted_and_the_playhead_goes_on(account: Account) -> None:
+    name = await account.make_session()
+    phone, tv = await account.bridge("phone"), await account.bridge("tv")
+    here = await phone.join(name)
+    await tv.online()
+    if not here.is_active:
+        await here.handoff.take()
+    await (await here.playhead.play()).acked()
+    offers = tv.offers()
+    offer = await here.handoff.offer("tv")
+    there = await anext(offers)
+    done = await there.handoff.accept()
+    assert done.active == "tv"
+    assert (await offer.done()).fence == done.fence
+    await until(lambda: there.is_active and not here.is_active)
+    assert abs(here.playhead.position() - there.playhead.position()) < 0.020
+
+
+async def test_an_offer_that_is_declined_changes_nothing(account: Account) -> None:
+    name = await account.make_session()
+    here = await (await account.bridge("phone")).join(name)
+    there = await (await account.bridge("tv")).join(name)
+    await here.handoff.take()
+    offer = await here.handoff.offer("tv")
+    await until(lambda: there.handoff.incoming is not None)
+    there.handoff.decline()
+    with pytest.raises(HandoffWithdrawn):
+        await offer.done()
+    assert here.is_active
+
+
+async def test_taking_moves_the_session_within_the_budget(account: Account) -> None:
+    name = await account.make_session()
+    sessions = [await (await account.bridge(device)).join(name) for device in ("phone", "tv")]
+    for turn in range(10):
+        begin = time.perf_counter()
+        done = await sessions[turn % 2].handoff.take()
+        assert time.perf_counter() - begin < 0.1
+        assert done.active == ("phone", "tv")[turn % 2]
+
+
+async def test_presence_tells_who_comes_and_goes(account: Account) -> None:
+    name = await account.make_session()
+    network = Switch()
+    here = await (await account.bridge("phone")).join(name)
+    await (await account.bridge("tv", dial=network.dial)).join(name)
+    await until(lambda: here.presence.online >= {"phone", "tv"})
+    network.off()
+    await until(lambda: "tv" not in here.presence.online)
+
+
+async def test_a_foreign_session_answers_like_one_that_is_not_there(account: Account) -> None:
+    bridge = await account.bridge("phone")
+    with pytest.raises(NotFound):
+        await bridge.join("nobody-has-this")
+
+
+async def test_a_hundred_edits_in_flight_are_acked_in_order(account: Account, tmp_path: Path) -> None:
+    name = await account.make_session({"n": 0})
+    session = await (await account.bridge("phone", cache=tmp_path / "cache.db")).join(name)
+    mutations = await asyncio.gather(*(session.set("/n", number) for number in range(1, 101)))
+    versions = [(await mutation.acked()).version for mutation in mutations]
+    assert versions == sorted(versions)
+    assert session.state["n"] == 100

@@ -1,0 +1,253 @@
+"""The replica's named cases; the laws are in tests/property/test_replica.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from syncbridge.client.pending import Acked, Phase, QueueFull, Rejected
+from syncbridge.client.replica import PENDING_MAX, Replica
+from syncbridge.core.digest import state_hash
+from syncbridge.core.entry import Entry, Position
+from syncbridge.core.messages import Ack, EntriesMessage, EntryMessage, Join, Joined, Push, Reject
+from syncbridge.errors import MessageTooLarge, NotJoined
+
+FIRST: dict[str, Any] = {"notes": "", "list": ["a"]}
+
+
+def joined_of(replica: Replica, **changes: Any) -> Joined:
+    values: dict[str, Any] = {
+        "session": "s",
+        "position": Position("e", 1),
+        "mode": "snapshot",
+        "hash": state_hash(FIRST),
+        "fence": 1,
+        "active": "phone",
+        "status": "active",
+        "kind": "custom",
+        "last_seq": 0,
+        "devices": [],
+        "server_time": 0,
+        "state": FIRST,
+        "ref": f"j{replica._joins}",
+    }
+    return Joined(**{**values, **changes})
+
+
+def replica_here() -> Replica:
+    replica = Replica("s", "phone")
+    replica.join()
+    assert replica.receive(joined_of(replica), 0) == []
+    return replica
+
+
+def write(replica: Replica, value: str, intent: Any = "edit") -> Push:
+    """An edit of the notes, sent."""
+    replica.edit([{"op": "replace", "path": "/notes", "value": value}], intent, 10)
+    return replica.outgoing(10)[-1]
+
+
+def entry_of(version: int, value: str, device: str = "tv", seq: int = 1) -> EntryMessage:
+    ops = [{"op": "replace", "path": "/notes", "value": value}]
+    return EntryMessage("s", version, "patch", 0, device, seq, ops)
+
+
+def reject_of(push: Push, code: str, retry: str = "never", **more: Any) -> Reject:
+    return Reject("s", push.seq, code, retry, "no", 1, **more)
+
+
+def test_an_edit_before_the_first_state_is_refused() -> None:
+    with pytest.raises(NotJoined):
+        Replica("s", "phone").edit([], "edit", 0)
+
+
+def test_a_gap_joins_again_with_the_position_held() -> None:
+    replica = replica_here()
+    assert replica.receive(entry_of(3, "x"), 0) == [Join("s", Position("e", 1), 1, "j2")]
+    assert replica.receive(entry_of(4, "y"), 0) == []  # one join is enough
+    assert replica.outgoing(0) == []
+
+
+def test_an_entry_heard_twice_is_applied_once() -> None:
+    replica = replica_here()
+    ops = [{"op": "add", "path": "/list/-", "value": "b"}]
+    for _ in range(2):
+        replica.receive(EntryMessage("s", 2, "patch", 0, "tv", 1, ops), 0)
+    assert replica.state["list"] == ["a", "b"]
+
+
+def test_a_resumed_state_with_another_hash_is_fetched_whole() -> None:
+    replica = replica_here()
+    replica.disconnected()
+    replica.join()
+    entries = [Entry(2, "patch", 0, "tv", 1, [{"op": "replace", "path": "/notes", "value": "x"}])]
+    wrong = joined_of(replica, mode="resumed", position=Position("e", 2), state=None, entries=entries, hash="0" * 32)
+    assert replica.receive(wrong, 0) == [Join("s", None, 1, "j3")]
+    assert replica.confirmed == FIRST
+
+
+def test_a_lost_ack_is_found_among_the_entries() -> None:
+    replica = replica_here()
+    push = write(replica, "mine")
+    replica.disconnected()
+    assert replica.join().seq == 1
+    entries = [Entry(2, "patch", 0, "phone", 1, push.ops)]
+    state = {**FIRST, "notes": "mine"}
+    resumed = joined_of(
+        replica, mode="resumed", position=Position("e", 2), entries=entries, last_seq=1, hash=state_hash(state)
+    )
+    assert replica.receive(resumed, 0) == []
+    assert [outcome.result for outcome in replica.take_outcomes()] == [Acked(2)]
+    assert (replica.state, replica.pending) == (state, ())
+
+
+def test_a_push_that_a_snapshot_holds_is_sent_again_unchanged_and_not_shown_twice() -> None:
+    replica = replica_here()
+    replica.edit([{"op": "add", "path": "/list/-", "value": "mine"}], "edit", 10)
+    push = replica.outgoing(10)[0]
+    replica.disconnected()
+    replica.join()
+    state = {"notes": "", "list": ["a", "mine"]}
+    replica.receive(joined_of(replica, position=Position("e", 9), state=state, last_seq=1, reason="behind"), 20)
+    assert replica.state == state
+    assert replica.outgoing(20) == [push]
+    replica.receive(Ack("s", 1, 4, 0), 20)
+    assert [outcome.result for outcome in replica.take_outcomes()] == [Acked(4)]
+    assert replica.state == state
+
+
+def test_a_catch_up_that_nobody_asked_for_leaves_bodies_as_they_are() -> None:
+    replica = replica_here()
+    push = write(replica, "mine")
+    replica.receive(joined_of(replica, position=Position("e", 5), reason="slow", ref=""), 20)
+    assert replica.outgoing(20) == [push]
+
+
+def test_the_answer_to_an_older_join_is_passed_over() -> None:
+    replica = Replica("s", "phone")
+    replica.join()
+    replica.join()
+    assert replica.receive(joined_of(replica, ref="j1"), 0) == []
+    assert not replica.is_joined
+
+
+def test_a_refused_edit_is_undone_and_its_value_listed() -> None:
+    replica = replica_here()
+    push = write(replica, "mine")
+    assert replica.receive(reject_of(push, "session_ended"), 30) == []
+    assert replica.state == FIRST
+    assert [outcome.result for outcome in replica.take_outcomes()] == [Rejected("session_ended", "no", "never")]
+    assert [(record.code, record.row["path"], record.row["ours"]) for record in replica.conflicts] == [
+        ("session_ended", "/notes", "mine")
+    ]
+
+
+def test_what_was_made_on_top_of_a_refused_edit_is_made_anew() -> None:
+    replica = replica_here()
+    replica.inflight_max = 1
+    replica.edit([{"op": "add", "path": "/list/0", "value": "refused"}], "edit", 10)
+    replica.edit([{"op": "replace", "path": "/list/1", "value": "kept"}], "edit", 11)
+    (push,) = replica.outgoing(11)
+    replica.receive(reject_of(push, "session_ended"), 12)
+    assert replica.state["list"] == ["kept"]
+    assert [push.ops for push in replica.outgoing(12)] == [[{"op": "replace", "path": "/list/0", "value": "kept"}]]
+
+
+def test_unavailable_sends_the_same_body_later_and_in_order() -> None:
+    replica = replica_here()
+    first, second = write(replica, "one"), write(replica, "two")
+    replica.receive(reject_of(first, "unavailable", "later", retry_after_ms=1_000), 100)
+    assert replica.receive(reject_of(second, "seq_gap", "resync", expected_seq=1), 100) == []
+    assert replica.outgoing(1_099) == []
+    assert replica.retry_at() == 1_100
+    assert replica.outgoing(1_100) == [first, second]
+
+
+def test_a_base_too_old_is_mended_by_a_join_and_a_new_number() -> None:
+    replica = replica_here()
+    push = write(replica, "mine")
+    assert replica.receive(reject_of(push, "base_too_old", "resync"), 20) == [Join("s", Position("e", 1), 2, "j2")]
+    assert replica.state["notes"] == "mine"
+    state = {**FIRST, "notes": "theirs"}
+    replica.receive(joined_of(replica, position=Position("e", 9), state=state, reason="behind"), 30)
+    (again,) = replica.outgoing(30)
+    assert (again.seq, again.base, again.ops) == (2, 9, push.ops)
+    assert [record.row["theirs"] for record in replica.conflicts] == ["theirs"]
+
+
+def test_an_edit_that_others_contest_keeps_its_base_so_that_the_server_lists_the_loser() -> None:
+    replica = replica_here()
+    replica.disconnected()
+    replica.edit([{"op": "replace", "path": "/notes", "value": "mine"}], "edit", 10)
+    replica.edit([{"op": "add", "path": "/list/-", "value": "free"}], "edit", 11)
+    replica.join()
+    theirs = {**FIRST, "notes": "theirs"}
+    entries = [Entry(2, "patch", 0, "tv", 1, [{"op": "replace", "path": "/notes", "value": "theirs"}])]
+    replica.receive(
+        joined_of(replica, mode="resumed", position=Position("e", 2), entries=entries, hash=state_hash(theirs)), 20
+    )
+    assert [push.base for push in replica.outgoing(20)] == [1, 2]
+
+
+def test_stale_progress_is_dropped_and_the_true_position_shows() -> None:
+    replica = replica_here()
+    push = write(replica, "5:00", "progress")
+    replica.receive(reject_of(push, "stale_owner", "resync", playhead={"position": 9}), 20)
+    assert (replica.state, replica.pending) == (FIRST, ())
+
+
+def test_progress_reports_made_offline_are_one_report() -> None:
+    replica = replica_here()
+    replica.disconnected()
+    for minute in range(100):
+        ops = [{"op": "replace", "path": "/notes", "value": str(minute)}]
+        replica.edit(ops, "progress", minute, fence=1)
+    (one,) = replica.pending
+    assert (one.ops, one.at, one.phase) == ([{"op": "replace", "path": "/notes", "value": "99"}], 99, Phase.FREE)
+
+
+def test_handoff_status_and_offer_follow_the_entries() -> None:
+    replica = replica_here()
+    entries = [
+        Entry(2, "status", 0, status="paused"),
+        Entry(3, "handoff", 0, fence=2, active="tv"),
+    ]
+    replica.receive(EntriesMessage("s", entries), 0)
+    assert (replica.status, replica.fence, replica.active, replica.is_active) == ("paused", 2, "tv", False)
+
+
+def test_at_most_the_window_is_on_the_wire() -> None:
+    replica = replica_here()
+    replica.inflight_max = 2
+    for number in range(5):
+        replica.edit([{"op": "replace", "path": "/notes", "value": str(number)}], "edit", number)
+    assert [push.seq for push in replica.outgoing(9)] == [1, 2]
+    assert replica.outgoing(9) == []
+    replica.receive(Ack("s", 1, 2, 0), 9)
+    assert [push.seq for push in replica.outgoing(9)] == [3]
+
+
+def test_only_what_was_saved_is_sent() -> None:
+    replica = replica_here()
+    first = replica.edit([{"op": "replace", "path": "/notes", "value": "saved"}], "edit", 1)
+    assert first is not None
+    through = first.revision
+    replica.edit([{"op": "replace", "path": "/notes", "value": "not yet"}], "edit", 2)
+    assert [push.seq for push in replica.outgoing(3, through=through)] == [1]
+
+
+def test_an_edit_larger_than_a_message_is_refused_here() -> None:
+    replica = replica_here()
+    with pytest.raises(MessageTooLarge):
+        replica.edit([{"op": "replace", "path": "/notes", "value": "x" * 70_000}], "edit", 1)
+    assert replica.state == FIRST
+
+
+def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert PENDING_MAX == 10_000
+    monkeypatch.setattr("syncbridge.client.replica.PENDING_MAX", 1)
+    replica = replica_here()
+    write(replica, "one")
+    with pytest.raises(QueueFull):
+        write(replica, "two")
