@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import secrets
 import signal
@@ -160,6 +161,8 @@ class Service:
         if told:
             _log.info("goodbye said", connections=told)
         await self.server.drain(CLOSE_GRACE_MS)
+        if self.engine.is_quiet:
+            self.engine.keep_heard()
 
     def lines(self) -> list[str]:
         """What a person wants to know when it has started."""
@@ -178,8 +181,8 @@ class Service:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _make_handler(self, _upgrade: Upgrade) -> ConnectionDriver:
-        return self.engine.connect()
+    def _make_handler(self, upgrade: Upgrade) -> ConnectionDriver:
+        return self.engine.connect(upgrade.client_address)
 
     def _start_upkeep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -239,6 +242,7 @@ def serve(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its lines say what ours say
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
 

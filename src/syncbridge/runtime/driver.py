@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 INTERNAL_ERROR: Final = 1011
 INTERNAL_REASON: Final = "internal error"
 
+_logger = logging.getLogger("syncbridge.runtime")
+
 
 class ConnectionDriver:
     """A `net.handler.SocketHandler`: hands what the socket says to the machine and performs what it orders.
@@ -50,10 +53,11 @@ class ConnectionDriver:
     Order        what the machine sends leaves in the order it was ordered, entries of its sessions included.
     """
 
-    __slots__ = ("_engine", "connection", "heard_at", "machine", "outlet", "timers")
+    __slots__ = ("_engine", "client_address", "connection", "heard_at", "machine", "outlet", "timers")
 
-    def __init__(self, engine: Engine, connection: ConnectionId) -> None:
+    def __init__(self, engine: Engine, connection: ConnectionId, client_address: str) -> None:
         self._engine = engine
+        self.client_address = client_address
         self.connection = connection
         self.machine = ConnectionMachine(connection, engine.limits)
         self.outlet: Outlet | None = None
@@ -122,13 +126,28 @@ class ConnectionDriver:
                 self.send(said)
             else:
                 if type(effect) is CloseConnection and isinstance(said, ErrorMessage):
-                    self._engine.telemetry.measured("connection_error", 1, said.code)
+                    self._tell_error(said.code)
                 self._perform(effect)
 
     def give_up(self) -> None:
         """Our own fault ends this connection alone; the engine tells its sessions."""
         if self.outlet is not None:
             self.outlet.close(INTERNAL_ERROR, INTERNAL_REASON)
+
+    def _tell_error(self, code: str) -> None:
+        """Operators see each connection that ends for a fault; nothing in it is the peer's but ids and address."""
+        self._engine.telemetry.measured("connection_error", 1, code)
+        machine = self.machine
+        _logger.info(
+            "websocket connection error",
+            extra={
+                "code": code,
+                "connection": self.connection,
+                "account": machine.account,
+                "device": machine.device,
+                "client": self.client_address,
+            },
+        )
 
     def _perform(self, effect: AnyConnectionEffect) -> None:
         engine = self._engine

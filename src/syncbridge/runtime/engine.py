@@ -60,6 +60,7 @@ from syncbridge.core.events import (
 )
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, RequestId, SessionId, TxnId
 from syncbridge.core.messages import DeviceInfo, Left
+from syncbridge.core.playhead import of_state
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.limits import Limits
 from syncbridge.ports import (
@@ -188,9 +189,9 @@ class Engine:
 
     # -- what comes in ------------------------------------------------------------------------------------------
 
-    def connect(self) -> ConnectionDriver:
-        """A handler for one new socket."""
-        return ConnectionDriver(self, ConnectionId(self.new_id()))
+    def connect(self, client_address: str = "") -> ConnectionDriver:
+        """A handler for one new socket; the address is for the log."""
+        return ConnectionDriver(self, ConnectionId(self.new_id()), client_address)
 
     def post_session(self, session: SessionId, event: AnyEvent) -> None:
         """The session's machine has judged ``event``, or will when those before it are done; loaded where needed."""
@@ -248,6 +249,21 @@ class Engine:
             self.post_connection(driver, Dismissed(code))
         return len(drivers)
 
+    def keep_heard(self) -> int:
+        """Where a playhead runs, the store holds when each device was last heard; how many sessions that were.
+
+        Only memory knew it, and after a restart it says how far a dead source may have come. To be called when
+        the engine is quiet: what is kept must be committed.
+        """
+        kept = 0
+        for live in self._sessions.values():
+            log = live.machine.log
+            anchor = None if log is None else of_state(log.state)
+            if log is not None and log.heard and anchor is not None and anchor.rate > 0:
+                self.store.write_snapshot(log.snapshot())
+                kept += 1
+        return kept
+
     # -- running ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -284,7 +300,7 @@ class Engine:
         self._step(live, event)
 
     def _step(self, live: LiveSession, event: AnyEvent) -> None:
-        live.recent.append((self.now_ms, type(event).__name__, getattr(event, "connection", "")))
+        live.recent.append((self.now_ms, type(event)))
         try:
             for effect in live.machine.receive(event, self.now_ms):
                 self._performers[type(effect)](live, effect)

@@ -32,11 +32,11 @@ class LiveSession:
         self.machine = SessionMachine(session, engine.limits, engine.new_id, engine.types)
         self.fanout = Fanout(session)
         self.timers = Timers(engine.clock, engine.call_at, partial(fire, self))
-        self.recent: deque[tuple[int, str, str]] = deque(maxlen=RECENT_EVENTS_MAX)
+        self.recent: deque[tuple[int, type[AnyEvent]]] = deque(maxlen=RECENT_EVENTS_MAX)
 
     def history(self) -> list[str]:
-        """The last events, oldest first, as ``time type connection``."""
-        return [f"{at} {kind} {connection}".rstrip() for at, kind, connection in self.recent]
+        """The last events, oldest first, as ``time type``: what they held is not kept."""
+        return [f"{at} {kind.__name__}" for at, kind in self.recent]
 
 
 def told(event: AnyEvent) -> str:

@@ -143,6 +143,11 @@ class Pusher:
             self.acked.add(answer["seq"])
 
 
+async def acknowledged(pushers: list[Pusher], count: int) -> None:
+    """One of them has so many acknowledgements."""
+    await until(lambda: max(len(pusher.acked) for pusher in pushers) >= count)
+
+
 async def test_kill_9_loses_nothing_acknowledged_and_doubles_nothing(process: Process, ann: Client) -> None:
     session = await ann.make_session({})
     pushers = [Pusher(ann, name, session) for name in ("phone", "tv", "car")]
@@ -151,7 +156,7 @@ async def test_kill_9_loses_nothing_acknowledged_and_doubles_nothing(process: Pr
         goal = pushers[0].sent + 400
         runs = asyncio.gather(*(pusher.run(goal) for pusher in pushers))
         aim = max(len(pusher.acked) for pusher in pushers) + chance.randrange(20, 200)
-        await until(lambda aim=aim: max(len(pusher.acked) for pusher in pushers) >= aim)
+        await acknowledged(pushers, aim)
         await process.kill()
         await runs
         acked = {f"{pusher.name}-{seq}" for pusher in pushers for seq in pusher.acked}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncbridge.core.effects import AnyEffect, Reply
-from syncbridge.core.entry import Entry
+from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.events import AnyEvent, EntriesSeen, PushReceived, ReadRequested, TakeReceived
 from syncbridge.core.ids import AccountId, DeviceId, RequestId, SessionId
 from syncbridge.core.messages import DeviceInfo
@@ -218,10 +218,27 @@ def test_the_directory_hears_of_every_commit_and_of_nothing_else(world: World) -
     assert world.directory.notes == [("s1", "active", 2, None), ("s1", "active", 3, "phone")]
 
 
-def test_what_happens_is_measured(world: World) -> None:
+def test_when_a_dead_source_was_heard_outlives_the_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.create("s2", {"playhead": {"position": 0, "rate": 1, "at": world.loop.now_ms()}})
+    phone = world.device("phone", "s1", "s2")
+    world.loop.advance(7_000)
+    phone.driver.on_heard()
+    heard_at = world.loop.now_ms()
+    world.loop.advance(1_000)
+    phone.hang_up()
+    kept: list[Snapshot] = []
+    monkeypatch.setattr(world.store, "write_snapshot", kept.append)
+    assert world.engine.keep_heard() == 1  # the other session's playhead stands still
+    assert [(snapshot.session, snapshot.heard) for snapshot in kept] == [("s2", {"phone": heard_at})]
+
+
+def test_what_happens_is_measured_and_errors_are_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
     phone, stranger = world.device("phone", "s1"), world.connect()
     phone.push("s1", "/n", 1)
-    stranger.say(type="hello", token="bad", device={"id": "x"})
+    with caplog.at_level(logging.INFO, logger="syncbridge.runtime"):
+        stranger.say(type="hello", token="bad", device={"id": "x"})
+    assert [record.getMessage() for record in caplog.records] == ["websocket connection error"]
+    assert vars(caplog.records[0])["code"] == "token_invalid"
     seen = {(name, label): value for name, value, label in world.figures.seen}
     assert seen["connection_opened", ""] == 1
     assert seen["connection_error", "token_invalid"] == 1
