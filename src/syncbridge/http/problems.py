@@ -110,7 +110,7 @@ def handle_problems(app: FastAPI) -> None:
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         findings = [
-            {"place": _place(finding["loc"]), "message": str(finding["msg"])} for finding in error.errors()[:ERRORS_MAX]
+            {"place": _place(finding["loc"]), "message": _message(finding)} for finding in error.errors()[:ERRORS_MAX]
         ]
         detail = "; ".join(f"{finding['place']}: {finding['message']}" for finding in findings[:3])
         return answer(Refused(ValidationFailed(detail), members={"errors": findings}), request_id(request))
@@ -136,10 +136,19 @@ def handle_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, framework)
 
 
+def _message(finding: Mapping[str, Any]) -> str:
+    """What is wrong, without the input; of the kinds of findings one would repeat it."""
+    if finding["type"] == "union_tag_invalid":
+        return f"expected one of {finding['ctx']['expected_tags']}".replace("<", "").replace(">", "")
+    return str(finding["msg"])
+
+
 def _place(location: tuple[int | str, ...]) -> str:
     """``("body", "ops", 3, "path")`` as ``$.ops[3].path``; a parameter as ``query.limit``."""
     where, *parts = location
     place = "$" if where == "body" else str(where)
     for part in parts:
+        if isinstance(part, str) and part.startswith("<"):
+            continue  # the branch of a union, not a field
         place += f"[{part}]" if isinstance(part, int) else f".{str(part)[:64]}"
     return place

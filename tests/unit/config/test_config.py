@@ -1,0 +1,117 @@
+"""Configuration: where a value comes from, what is refused, and what is never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syncbridge.config import ConfigError, explain, load
+
+SECRET = "canary-pw"
+URL = f"postgresql+asyncpg://user:{SECRET}@db/records"
+
+
+def test_environment_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
+    file = tmp_path / "syncbridge.toml"
+    file.write_text('port = 1\nhost = "file"\n[limits]\ndevices_max = 2\njoins_max = 3\n[auth]\nissuer = "me"\n')
+    settings = load(file, {"SYNCBRIDGE_PORT": "2", "SYNCBRIDGE_LIMITS__JOINS_MAX": "4"})
+    assert (settings.port, settings.host, settings.limits.devices_max, settings.limits.joins_max) == (2, "file", 2, 4)
+    assert (settings.auth.issuer, settings.log_level) == ("me", "info")
+    sources = {
+        row.key: row.source for row in explain(file, {"SYNCBRIDGE_PORT": "2", "SYNCBRIDGE_LIMITS__JOINS_MAX": "4"})
+    }
+    assert sources["port"] == "environment SYNCBRIDGE_PORT"
+    assert sources["limits.joins_max"] == "environment SYNCBRIDGE_LIMITS__JOINS_MAX"
+    assert sources["limits.devices_max"] == f"file {file}"
+    assert sources["log_level"] == "default"
+
+
+def test_file_is_named_by_the_environment_too(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("port = 7\n")
+    assert load(environment={"SYNCBRIDGE_CONFIG": str(file)}).port == 7
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"SYNCBRIDGE_PROT": "1"}, "SYNCBRIDGE_PROT: no such key"),
+        ({"SYNCBRIDGE_LIMITS__DEVICE_MAX": "1"}, "SYNCBRIDGE_LIMITS__DEVICE_MAX: no such key"),
+        ({"SYNCBRIDGE_SERVICE_HOST": "10.0.0.1"}, "enableServiceLinks"),
+        ({"SYNCBRIDGE_PORT": "tcp://10.0.0.1:80"}, "port (SYNCBRIDGE_PORT)"),
+        ({"SYNCBRIDGE_PORT": "70000"}, "port (SYNCBRIDGE_PORT)"),
+        ({"SYNCBRIDGE_LIMITS__DEVICES_MAX": "many"}, "limits.devices_max (SYNCBRIDGE_LIMITS__DEVICES_MAX)"),
+        ({"SYNCBRIDGE_LIMITS__DEVICES_MAX": "0"}, "devices_max"),
+        ({"SYNCBRIDGE_LIMITS__HEARTBEAT_MS": "60000"}, "idle_timeout_ms >= 2 * heartbeat_ms"),
+        ({"SYNCBRIDGE_AUTH__ACCESS_TOKEN_MS": "0"}, "access_token_ms > 0"),
+        ({"SYNCBRIDGE_ALLOWED_ORIGINS": "app.example.com"}, "expected lower-case origins"),
+        ({"SYNCBRIDGE_ALLOWED_ORIGINS": "https://App.example.com"}, "expected lower-case origins"),
+        ({"SYNCBRIDGE_TLS_PORT": "8443"}, "need tls_certificate"),
+        ({"SYNCBRIDGE_DATABASE_URL": f"mysql://user:{SECRET}@db"}, "postgresql+asyncpg"),
+        ({"SYNCBRIDGE_DATABASE_URL": f"no url {SECRET}"}, "postgresql+asyncpg"),
+        ({"SYNCBRIDGE_CONFIG": "none.toml"}, "none.toml: cannot be read"),
+    ],
+)
+def test_bad_environment_is_refused_by_name_and_no_secret_is_said(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(environment=environment)
+    assert said in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("prot = 1", "prot"),
+        ("[limits]\ndevice_max = 1", "limits.device_max"),
+        ("[auth]\nnone = 1", "auth.none"),
+        ("port = ", "not TOML"),
+        ('port = "x"', "port"),
+    ],
+)
+def test_bad_file_is_refused_with_its_key_and_its_name(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load(file, {})
+    assert said in str(refused.value)
+    assert str(file) in str(refused.value)
+
+
+def test_secrets_are_stars_wherever_settings_are_shown() -> None:
+    environment = {"SYNCBRIDGE_DATABASE_URL": URL}
+    settings = load(environment=environment)
+    shown = repr(settings) + str(settings) + settings.model_dump_json() + str(explain(environment=environment))
+    assert SECRET not in shown
+    assert {row.key: row.value for row in explain(environment=environment)}["database_url"] == "***"
+    assert settings.records_url == URL
+
+
+def test_every_key_is_explained() -> None:
+    rows = explain(environment={})
+    assert all(row.description for row in rows if "." not in row.key)
+    reasons = {row.key: row.description for row in rows}
+    assert reasons["limits.idle_timeout_ms"] == "three heartbeats without a byte read"
+
+
+def test_lists_are_written_with_commas() -> None:
+    settings = load(environment={"SYNCBRIDGE_TRUSTED_PROXIES": "10.0.0.1, 10.0.0.2,"})
+    assert settings.trusted_proxies == ("10.0.0.1", "10.0.0.2")
+
+
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        ({}, "http://127.0.0.1:8080"),
+        ({"SYNCBRIDGE_HOST": "::1"}, "http://[::1]:8080"),
+        ({"SYNCBRIDGE_TLS_CERTIFICATE": "c.pem"}, "https://127.0.0.1:8080"),
+        ({"SYNCBRIDGE_PUBLIC_URL": "https://api.example.com/"}, "https://api.example.com"),
+    ],
+)
+def test_base_url_is_how_people_reach_it(environment: dict[str, str], url: str) -> None:
+    assert load(environment=environment).base_url == url
+
+
+def test_variables_of_the_command_line_and_the_build_are_no_keys() -> None:
+    load(environment={"SYNCBRIDGE_URL": "x", "SYNCBRIDGE_TOKEN": "x", "SYNCBRIDGE_DEBUG": "1", "PATH": "x"})

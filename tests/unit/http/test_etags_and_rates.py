@@ -1,0 +1,77 @@
+"""Conditions of requests, and token buckets."""
+
+import pytest
+from fastapi import Request
+
+from syncbridge.core.effects import StateView
+from syncbridge.errors import BadMessage, PreconditionFailed
+from syncbridge.http.etags import etag, expected_version, is_unchanged
+from syncbridge.http.problems import Refused
+from syncbridge.http.rates import Buckets
+from tests.unit.http.fakes import MovedClock
+
+VIEW = StateView("e1", 7, "active", 1, None, 1, "h", {}, 2)
+
+
+def request(**headers: str) -> Request:
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return Request({"type": "http", "headers": raw})
+
+
+def test_tag_is_the_position_in_quotes() -> None:
+    assert etag(VIEW) == '"e1.7"'
+
+
+@pytest.mark.parametrize(("given", "expected"), [("*", None), ('"e1.7"', 7), ('"e0.1", "e1.7"', 7)])
+def test_if_match_names_the_version_to_find(given: str, expected: int | None) -> None:
+    assert expected_version(request(if_match=given), VIEW) == expected
+
+
+@pytest.mark.parametrize("given", ['"e1.6"', '"e2.7"', 'W/"e1.7"', '""'])
+def test_tag_of_another_position_or_epoch_or_a_weak_one_fails(given: str) -> None:
+    with pytest.raises(PreconditionFailed):
+        expected_version(request(if_match=given), VIEW)
+
+
+@pytest.mark.parametrize("given", ["e1.7", '"e1.7', '"a" "b"', "7"])
+def test_what_is_no_tag_is_said_to_be_none(given: str) -> None:
+    with pytest.raises(BadMessage):
+        expected_version(request(if_match=given), VIEW)
+
+
+@pytest.mark.parametrize(("given", "unchanged"), [('"e1.7"', True), ('W/"e1.7"', True), ("*", True), ('"e1.8"', False)])
+def test_if_none_match_counts_weak_tags(given: str, unchanged: bool) -> None:
+    assert is_unchanged(request(if_none_match=given), VIEW) is unchanged
+
+
+def test_write_that_excludes_the_state_of_now_fails() -> None:
+    with pytest.raises(PreconditionFailed):
+        expected_version(request(if_none_match="*"), VIEW)
+
+
+def test_bucket_gives_its_burst_then_one_each_refill() -> None:
+    clock = MovedClock()
+    buckets = Buckets(clock, burst=3, refill_ms=1_000)
+    for _ in range(3):
+        buckets.take("a")
+    with pytest.raises(Refused) as refused:
+        buckets.take("a")
+    assert refused.value.headers == {"Retry-After": "1"}
+    buckets.take("b")
+    clock.at_ms += 999
+    with pytest.raises(Refused):
+        buckets.take("a")
+    clock.at_ms += 1
+    buckets.take("a")
+    with pytest.raises(Refused):
+        buckets.take("a")
+
+
+def test_idle_bucket_never_holds_more_than_its_burst() -> None:
+    clock = MovedClock()
+    buckets = Buckets(clock, burst=2, refill_ms=1_000)
+    clock.at_ms += 1_000_000
+    buckets.take("a")
+    buckets.take("a")
+    with pytest.raises(Refused):
+        buckets.take("a")
