@@ -73,7 +73,7 @@ def test_an_entry_heard_twice_is_applied_once() -> None:
     replica = replica_here()
     ops = [{"op": "add", "path": "/list/-", "value": "b"}]
     for _ in range(2):
-        replica.receive(EntryMessage("s", 2, "patch", 0, "tv", 1, ops), 0)
+        assert replica.receive(EntryMessage("s", 2, "patch", 0, "tv", 1, ops), 0) == []
     assert replica.state["list"] == ["a", "b"]
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from syncbridge.client import Acked, Bridge, CacheFault, Device, connect
-from syncbridge.core.messages import HandoffDone, Hello, Push, TokenExpiring
+from syncbridge.core.messages import HandoffDone, HandoffTake, Hello, Push, TokenExpiring
 from syncbridge.errors import (
     BadMessage,
     DeviceReplaced,
     Forbidden,
+    HandoffWithdrawn,
     NotFound,
     PatchError,
     PlayheadIntent,
@@ -297,6 +298,42 @@ async def test_taking_over_returns_when_it_is_done_and_confirms_it() -> None:
         done = await session.handoff.take()
         assert (done.active, done.fence) == ("phone", 2)
         await until(lambda: any(type(message).__name__ == "HandoffConfirm" for message in service.lines[0].heard))
+
+
+async def test_a_take_that_a_cut_swallowed_is_asked_again() -> None:
+    service = FakeService()
+    async with bridge_of(service) as bridge:
+        session = await bridge.join("s")
+        service.is_deaf = True
+        taking = asyncio.create_task(session.handoff.take())
+        await until(lambda: any(isinstance(message, HandoffTake) for message in service.lines[0].heard))
+        service.is_deaf = False
+        service.cut()
+        assert (await taking).active == "phone"
+
+
+async def test_an_offer_that_ended_while_cut_off_is_read_from_the_log() -> None:
+    service = FakeService()
+    async with bridge_of(service) as bridge:
+        session = await bridge.join("s")
+        offer = await session.handoff.offer("a")  # the reference server's active device
+        service.cut()
+        assert (await offer.done()).active == "a"
+        offer = await session.handoff.offer("tv")
+        service.cut()
+        with pytest.raises(HandoffWithdrawn):
+            await offer.done()
+
+
+async def test_closing_releases_whoever_waits_for_a_handoff() -> None:
+    service = FakeService()
+    async with bridge_of(service) as bridge:
+        session = await bridge.join("s")
+        service.is_deaf = True
+        taking = asyncio.create_task(session.handoff.take())
+        await until(lambda: any(isinstance(message, HandoffTake) for message in service.lines[0].heard))
+    with pytest.raises(Unavailable):
+        await taking
 
 
 async def test_an_offer_waits_and_is_done_when_the_other_device_runs() -> None:
