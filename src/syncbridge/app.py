@@ -161,8 +161,7 @@ class Service:
         if told:
             _log.info("goodbye said", connections=told)
         await self.server.drain(CLOSE_GRACE_MS)
-        if self.engine.is_quiet:
-            self.engine.keep_heard()
+        self.engine.keep_heard()
 
     def lines(self) -> list[str]:
         """What a person wants to know when it has started."""

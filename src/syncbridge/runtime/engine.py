@@ -81,7 +81,7 @@ from syncbridge.ports import (
 )
 from syncbridge.runtime.driver import ConnectionDriver
 from syncbridge.runtime.hub import Hub
-from syncbridge.runtime.sessions import LiveSession, told
+from syncbridge.runtime.sessions import LiveSession, told, where
 from syncbridge.runtime.timers import CallAt, CallSoon
 from syncbridge.wire.codec import MessageDecoder, encode_message
 
@@ -252,14 +252,15 @@ class Engine:
     def keep_heard(self) -> int:
         """Where a playhead runs, the store holds when each device was last heard; how many sessions that were.
 
-        Only memory knew it, and after a restart it says how far a dead source may have come. To be called when
-        the engine is quiet: what is kept must be committed.
+        Only memory knew it, and after a restart it says how far a dead source may have come.
         """
         kept = 0
         for live in self._sessions.values():
             log = live.machine.log
             anchor = None if log is None else of_state(log.state)
-            if log is not None and log.heard and anchor is not None and anchor.rate > 0:
+            if log is None or anchor is None or live.machine.version != log.version:
+                continue  # what is past the committed version may never be
+            if log.heard and anchor.rate > 0:
                 self.store.write_snapshot(log.snapshot())
                 kept += 1
         return kept
@@ -280,11 +281,12 @@ class Engine:
     def _step_connection(self, driver: ConnectionDriver, event: AnyConnectionEvent) -> None:
         try:
             driver.step(event, self.now_ms)
-        except Exception:
-            _logger.exception(
-                "a connection's machine failed on %s; the connection %s is closed",
+        except Exception as error:  # noqa: BLE001 - whatever broke, the others live
+            _logger.error(
+                "websocket error of ours on %s; the connection %s is closed: %s",
                 type(event).__name__,
                 driver.connection,
+                where(error),
             )
             driver.give_up()
             for session in sorted(driver.machine.joined):
@@ -304,12 +306,13 @@ class Engine:
         try:
             for effect in live.machine.receive(event, self.now_ms):
                 self._performers[type(effect)](live, effect)
-        except Exception:
-            _logger.exception(
-                "the machine of session %s failed on [%s] and is dropped; its last events: %s",
+        except Exception as error:  # noqa: BLE001 - whatever broke, the others live
+            _logger.error(
+                "the machine of session %s failed on [%s] and is dropped; its last events: %s; %s",
                 live.session,
                 told(event),
                 "; ".join(live.history()),
+                where(error),
             )
             self._break(live, event)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -49,3 +50,8 @@ def told(event: AnyEvent) -> str:
         if isinstance(value, int | str):
             parts.append(f"{name}={value}")
     return " ".join(parts)
+
+
+def where(error: BaseException) -> str:
+    """The error's type and stack. Not its text: that may quote what a person wrote."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"

@@ -9,7 +9,7 @@ colon. Encoding what was decoded gives back each member that was understood, onc
 string, once. So when the text has no more colons than its encoding, no member was dropped; and a member is
 dropped for a double, for an unknown field, or for a default that was spelt out. Only then, and when a `\\u` escape
 may hide a colon, the text is read again by a parser that sees the pairs. The common frame pays one encoding and
-two counts (0.5 microseconds of 2), the others about 5.
+two counts (0.8 microseconds of 2.5 for two ops), the others three times as much.
 """
 
 from __future__ import annotations

@@ -232,6 +232,20 @@ def test_when_a_dead_source_was_heard_outlives_the_process(world: World, monkeyp
     assert [(snapshot.session, snapshot.heard) for snapshot in kept] == [("s2", {"phone": heard_at})]
 
 
+def test_what_is_not_committed_is_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.create("s2", {"playhead": {"position": 0, "rate": 1, "at": world.loop.now_ms()}})
+    phone, tv = world.device("phone", "s2"), world.device("tv", "s2")
+    tv.hang_up()
+    kept: list[Snapshot] = []
+    monkeypatch.setattr(world.store, "write_snapshot", kept.append)
+    world.store.is_holding = True
+    phone.push("s2", "/n", 1)
+    assert world.engine.keep_heard() == 0
+    world.store.release()
+    assert world.engine.keep_heard() == 1
+    assert kept[0].version == 2
+
+
 def test_what_happens_is_measured_and_errors_are_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
     phone, stranger = world.device("phone", "s1"), world.connect()
     phone.push("s1", "/n", 1)
@@ -269,7 +283,7 @@ def _fail_on(monkeypatch: pytest.MonkeyPatch, kind: type[Any]) -> Callable[[], N
 
     def look(event: AnyEvent) -> None:
         if is_armed and isinstance(event, kind):
-            raise Planted
+            raise Planted(repr(event))
 
     def disarm() -> None:
         nonlocal is_armed
