@@ -24,11 +24,12 @@ import sys
 from bisect import bisect_left
 from datetime import datetime
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import heartpy
-import numpy  # heartpy's own array type
+import numpy as np  # heartpy's own array type
 
 SOURCE_SHA256 = "16eedaa7c97c6ca873e7e424d27a84dcd043d4eca0e4f7611d2a37969192b7ea"
 SERIES = Path(__file__).resolve().parent.parent / "src" / "syncbridge" / "demo" / "data" / "heart_rate_1hz.json"
@@ -48,12 +49,12 @@ def derive() -> dict[str, Any]:
     samples = [float(row[1]) for row in rows]
     sample_rate = (len(samples) - 1) / (last - first).total_seconds()
 
-    working, _measures = heartpy.process(numpy.array(samples), sample_rate)
+    working, _measures = heartpy.process(np.array(samples), sample_rate)
     peaks = [int(peak) for peak in working["peaklist"]]
     stands = [bool(mark) for mark in working["binary_peaklist"]]
     beats = list(zip(peaks, stands, strict=True))
     rates: list[tuple[float, float]] = []
-    for (left, left_stands), (right, right_stands) in zip(beats, beats[1:], strict=False):
+    for (left, left_stands), (right, right_stands) in pairwise(beats):
         if left_stands and right_stands:
             rates.append(((left + right) / 2 / sample_rate, 60 * sample_rate / (right - left)))
     kept = [one for place, one in enumerate(rates) if _is_plausible(rates, place)]
@@ -73,7 +74,7 @@ def derive() -> dict[str, Any]:
         "beats_removed_by_heartpy": stands.count(False),
         "intervals_kept": len(kept),
         "intervals_left_out_as_outliers": len(rates) - len(kept),
-        "longest_gap_s": round(max(right - left for left, right in zip(times, times[1:], strict=False)), 1),
+        "longest_gap_s": round(max(right - left for left, right in pairwise(times)), 1),
         "values": series,
     }
 

@@ -1,0 +1,7 @@
+"""``python -m syncbridge.demo`` is ``syncbridge demo``."""
+
+import sys
+
+from syncbridge.demo import main
+
+sys.exit(main())
