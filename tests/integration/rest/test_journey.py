@@ -44,7 +44,7 @@ async def test_session_goes_its_whole_way_over_rest(ann: httpx.AsyncClient) -> N
 
     done = await ann.patch(path, json={"status": "completed"})
     assert done.json()["status"] == "completed"
-    late = await ann.patch(f"{path}/state", content=b"{}", headers=MERGE_PATCH)
+    late = await ann.post(f"{path}/handoffs", json={"mode": "take", "to": "phone"})
     assert (late.status_code, late.json()["code"]) == (409, "session_ended")
 
     async with asyncio.timeout(10):

@@ -27,7 +27,7 @@ REFUSED: dict[str, tuple[bytes, type[SyncBridgeError], str]] = {
     "NUL": (rb'{"a": {"b": "x\u0000y"}}', BadMessage, "$.a.b"),
     "NUL in a name": (rb'{"a": {"\u0000": 1}}', BadMessage, "$.a"),
     "raw control character": (b'{"a": "\x00"}', BadMessage, "line 1"),
-    "41 levels": (b"[" * 41 + b"]" * 41, DepthExceeded, "40"),
+    "41 levels": (b"[" * 41 + b"]" * 41, DepthExceeded, "$[0][0]"),
     "100,000 brackets": (b"[" * 100_000, DepthExceeded, "40"),
     "100,000 objects": (b'{"a":' * 100_000, DepthExceeded, "40"),
 }
@@ -57,9 +57,9 @@ def test_good_json_is_taken_as_it_is(body: bytes) -> None:
 def test_cost_grows_with_the_size_and_no_faster() -> None:
     def took(count: int) -> float:
         body = b'{"a": [' + b'{"b": "\\u0041[["},' * count + b"0]}"
-        begin = time.perf_counter()
+        begin = time.thread_time()
         parse_json(body, depth_max=40)
-        return time.perf_counter() - begin
+        return time.thread_time() - begin
 
     small = min(took(1_000) for _ in range(5))
     large = min(took(10_000) for _ in range(3))
