@@ -92,7 +92,8 @@ def transfer(
 ) -> Entry:
     """The `handoff` entry that makes ``note.target`` the active device.
 
-    ``heard_at``: when the source was last heard, None when nobody can say; ``is_source_here``: it is connected. The
+    ``heard_at``: when the source was last heard, None when nobody can say: then its last word is what it wrote into
+    the log, for what others wrote says nothing of it. ``is_source_here``: it is connected. The
     playhead of a source heard within two heartbeats goes on; of another it is taken up where it was when last heard.
     The uncertainty is the source's silence in seconds of playing, and 0 for one that is here. Raises SessionEnded.
     """
@@ -101,7 +102,7 @@ def transfer(
     uncertainty_ms = 0
     anchor = of_state(log.state, rate_max=limits.rate_max)
     if anchor is not None and anchor.rate > 0 and log.active is not None and log.active != note.target:
-        evidence = max(anchor.at, log.updated_at if heard_at is None else heard_at)
+        evidence = max(anchor.at, _last_word(log, log.active) if heard_at is None else heard_at)
         silent_ms = max(0, now_ms - evidence)
         uncertainty_ms = int(silent_ms * anchor.rate)
         if silent_ms > 2 * limits.heartbeat_ms:
@@ -126,6 +127,11 @@ def transfer(
             uncertainty_ms=uncertainty_ms,
         ),
     )
+
+
+def _last_word(log: SessionLog, device: str) -> int:
+    """When ``device`` last wrote into the log, as far as it is held; 0 when it did not."""
+    return next((entry.at for entry in reversed(log.entries) if entry.device == device and entry.seq), 0)
 
 
 def withdraw(log: SessionLog, note: HandoffNote, *, device: str, reason: str, now_ms: int) -> Entry:

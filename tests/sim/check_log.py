@@ -1,0 +1,127 @@
+"""Rules that every entry of the log must keep, judged at the moment in which it is durable."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from syncbridge.core.entry import Entry
+from syncbridge.core.playhead import Anchor, of_state
+from tests.sim.truth import TrueLog
+from tests.sim.world import Violation
+
+CONTINUITY_S = 0.020
+"""P9: the playhead after a handoff."""
+GRAIN_S = 0.002
+"""Anchors are kept to the millisecond, at most twice rounded in a handoff."""
+
+
+class SourceWatch(Protocol):
+    """What the world knows of a device, whatever the service believes."""
+
+    def is_heard(self, device: str) -> bool:
+        """Its app runs, and its connection to the committing node is whole."""
+
+    def died_ms(self, device: str) -> int | None:
+        """When its app died; None while it runs."""
+
+
+class LogChecker:
+    """P1 (one log), P5 (each number once), P7 (one owner a fence), P9 (continuity), P10 (progress is never lost)."""
+
+    def __init__(self, sources: SourceWatch) -> None:
+        self._sources = sources
+        self._seqs: dict[str, int] = {}
+        self.owners: dict[int, str | None] = {0: None}
+        self.done: dict[str, int] = {}
+        self.said: dict[tuple[str, int], list[tuple[int, int | None]]] = {}
+        self.fence = 0
+        self.fence_version = 0
+        self.active: str | None = None
+        self.handoffs = 0
+        self.conflicts = 0
+
+    def on_entry(self, log: TrueLog, entry: Entry) -> None:
+        """Judges the entry; ``log`` holds it already."""
+        if log.entry(entry.version) is not entry:
+            raise Violation("P1", f"entry {entry.version} stands at another place of the log")
+        before, after = log.states[entry.version - 1], log.states[entry.version]
+        if entry.seq:
+            last = self._seqs.get(entry.device, 0)
+            if entry.seq <= last:
+                raise Violation("P5", f"push {entry.seq} of {entry.device} is in the log again, after {last}")
+            self._seqs[entry.device] = entry.seq
+        self.conflicts += len(entry.conflicts)
+        anchor, was = of_state(after), of_state(before)
+        self._judge_owner(entry)
+        if entry.kind == "create":
+            self._follow(entry)
+            return
+        if anchor is None or was is None:
+            raise Violation("P10", f"entry {entry.version} ({entry.intent}) leaves no playhead")
+        self._judge_playhead(entry, was, anchor)
+        if entry.kind == "handoff":
+            self._judge_continuity(entry, was, anchor)
+        self._follow(entry)
+
+    def _follow(self, entry: Entry) -> None:
+        if entry.fence:
+            self.fence, self.active, self.fence_version = entry.fence, entry.active, entry.version
+
+    def _judge_owner(self, entry: Entry) -> None:
+        if entry.fence:
+            if entry.fence != self.fence + 1 or entry.kind not in ("create", "handoff") or not entry.active:
+                raise Violation("P7", f"entry {entry.version} ({entry.kind}) moves fence {self.fence} to {entry.fence}")
+            self.owners[entry.fence] = entry.active
+            if entry.handoff is not None:
+                self.handoffs += 1
+                self.done[entry.handoff.id] = entry.version
+            return
+        if entry.active is not None and entry.active != self.active:
+            raise Violation("P7", f"entry {entry.version} ({entry.kind}) names {entry.active} without a fence")
+        if entry.seq:
+            is_owners = entry.intent in ("progress", "finish")
+            if is_owners and entry.device != self.active:
+                raise Violation("P7", f"{entry.intent} of {entry.device} at {entry.version}; active is {self.active}")
+            bodies = self.said.get((entry.device, entry.seq), [])
+            if not any(
+                fence in (None, self.fence) and (not is_owners or base >= self.fence_version) for base, fence in bodies
+            ):
+                raise Violation(
+                    "P7",
+                    f"{entry.intent} at {entry.version} was taken under fence {self.fence} since {self.fence_version}; "
+                    f"{entry.device} said (base, fence) {bodies}",
+                )
+
+    def _judge_playhead(self, entry: Entry, was: Anchor, anchor: Anchor) -> None:
+        if anchor == was:
+            return
+        if entry.kind == "patch" and entry.intent in ("edit", "open"):
+            raise Violation("P10", f"{entry.intent} at {entry.version} moved the playhead")
+        if entry.intent != "seek" and entry.kind != "restore" and anchor.position < was.position - GRAIN_S:
+            raise Violation(
+                "P10", f"{entry.kind} {entry.intent} at {entry.version} lowered {was.position:g} to {anchor.position:g}"
+            )
+        if entry.kind == "patch" and entry.intent == "progress" and anchor.at < was.at:
+            raise Violation("P10", f"progress at {entry.version} goes back in time: {was.at} to {anchor.at}")
+
+    def _judge_continuity(self, entry: Entry, was: Anchor, anchor: Anchor) -> None:
+        source, note = self.active, entry.handoff
+        if source is None or note is None or anchor.rate != was.rate:
+            if anchor.rate != was.rate:
+                raise Violation("P9", f"handoff at {entry.version} changed the rate {was.rate:g} to {anchor.rate:g}")
+            return
+        now, there = anchor.position_at(entry.at), was.position_at(entry.at)
+        if self._sources.is_heard(source):
+            if abs(now - there) > CONTINUITY_S:
+                raise Violation("P9", f"handoff at {entry.version} from live {source}: {there:g} s became {now:g} s")
+            return
+        died_ms = self._sources.died_ms(source)
+        if died_ms is None:
+            return
+        there = was.position_at(max(was.at, died_ms))
+        if note.uncertainty_ms and abs(now - there) > note.uncertainty_ms / 1000 + GRAIN_S:
+            raise Violation(
+                "P9",
+                f"handoff at {entry.version} from dead {source}: was at {there:g} s, is {now:g} s, "
+                f"stated uncertainty {note.uncertainty_ms} ms",
+            )

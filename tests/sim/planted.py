@@ -1,0 +1,309 @@
+"""Bugs planted on purpose: a checker that catches none of them proves nothing.
+
+Each is a small wrong in the real code, put in by replacing one function for the time of a run, and names the checkers
+that have to see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from syncbridge.client.replica import Replica
+from syncbridge.core import admission, handoffs, work
+from syncbridge.core import effects as do
+from syncbridge.core import events as on
+from syncbridge.core.batch import Batch
+from syncbridge.core.entry import Entry
+from syncbridge.core.ledger import Ledger
+from syncbridge.core.log import SessionLog
+from syncbridge.core.members import Members
+from syncbridge.core.messages import Reject
+from syncbridge.core.session import SessionMachine
+from tests.sim.simulation import Result, Simulation
+
+SEEDS_MAX = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """``target.attribute`` (of a module, a class or a table) is replaced by what ``plant`` makes of the real one."""
+
+    name: str
+    checkers: tuple[str, ...]
+    target: Any
+    attribute: Any
+    plant: Callable[[Any], Any]
+
+
+@contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """The bug is in the code."""
+    place = bug.target if isinstance(bug.target, dict) else vars(bug.target)
+    real = place[bug.attribute]
+    put = bug.target.__setitem__ if isinstance(bug.target, dict) else partial(setattr, bug.target)
+    put(bug.attribute, bug.plant(real))
+    try:
+        yield
+    finally:
+        put(bug.attribute, real)
+
+
+def hunt(bug: Bug) -> Result | None:
+    """The first seed at which one of the bug's own checkers sees it; None within `SEEDS_MAX`."""
+    with planted(bug):
+        for seed in range(SEEDS_MAX):
+            result = Simulation(seed).run()
+            if result.checker in bug.checkers:
+                return result
+    return None
+
+
+# -- the service ------------------------------------------------------------------------------------------------
+
+
+def _dedupe_off(real: Any) -> Any:
+    """Every number is the next one: a repeat is judged anew."""
+
+    def push(batch: Batch, event: Any) -> None:
+        expected = Ledger.expected
+        Ledger.expected = lambda self, device, last_seq: event.message.seq  # type: ignore[method-assign]
+        try:
+            real(batch, event)
+        finally:
+            Ledger.expected = expected  # type: ignore[method-assign]
+
+    return push
+
+
+def _ack_before_commit(real: Any) -> Any:
+    def commit(self: SessionMachine, batch: Batch, now_ms: int) -> list[Any]:
+        acks = [effect for effect in batch.effects if isinstance(effect, do.Send)]
+        batch.effects[:] = [effect for effect in batch.effects if not isinstance(effect, do.Send)]
+        return [*acks, *real(self, batch, now_ms)]
+
+    return commit
+
+
+def _fence_unchecked(real: Any) -> Any:
+    def check(log: SessionLog, change: Any, limits: Any) -> None:
+        real(log, change._replace(fence=None), limits)
+
+    return check
+
+
+def _no_check(real: Any) -> Any:
+    return lambda *_args, **_kwargs: None
+
+
+def _base_taken_as_current(real: Any) -> Any:
+    return lambda log, change, ops, kind, now_ms: (ops, [])
+
+
+def _index_shift_wrong(real: Any) -> Any:
+    """Others' entries are told apart from their list removals: indexes after one are off by one."""
+
+    def brought_over(log: SessionLog, change: Any, ops: list[Any], kind: Any, now_ms: int) -> Any:
+        after = log.after
+        try:
+            log_after = [
+                msgspec.structs.replace(entry, ops=[op for op in entry.ops if op["op"] != "remove"])
+                for entry in after(change.base)
+            ]
+            shadow = _Shadow(log, log_after)
+            return real(shadow, change, ops, kind, now_ms)
+        except Exception:
+            return real(log, change, ops, kind, now_ms)
+
+    return brought_over
+
+
+class _Shadow:
+    """A log whose recent entries look otherwise."""
+
+    def __init__(self, log: SessionLog, entries: list[Entry]) -> None:
+        self._log = log
+        self._entries = entries
+
+    def after(self, version: int) -> list[Entry]:
+        return self._entries
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+
+def _progress_goes_back(real: Any) -> Any:
+    return lambda log, change, wanted, current, limits: wanted
+
+
+def _refused_but_applied(real: Any) -> Any:
+    """Every fifth push is answered with a refusal, though it is in the log."""
+
+    def ack(event: Any, entry: Entry) -> Any:
+        if event.message.seq % 5:
+            return real(event, entry)
+        return Reject(event.message.session, event.message.seq, "bad_patch", "never", "planted", entry.version)
+
+    return ack
+
+
+def _join_one_short(real: Any) -> Any:
+    def joined(self: Batch, *args: Any) -> Any:
+        message = real(self, *args)
+        return msgspec.structs.replace(message, entries=message.entries[:-1]) if message.entries else message
+
+    return joined
+
+
+def _snapshot_claims_resumed(real: Any) -> Any:
+    def joined(self: Batch, *args: Any) -> Any:
+        message = real(self, *args)
+        return msgspec.structs.replace(message, mode="resumed", reason="", entries=[])
+
+    return joined
+
+
+def _members_not_rewound(real: Any) -> Any:
+    def undo(self: Batch) -> None:
+        self.machine.ledger.undo()
+
+    return undo
+
+
+def _offer_survives(real: Any) -> Any:
+    def append(self: SessionLog, entry: Entry, *args: Any, **kwargs: Any) -> None:
+        offer = self.offer
+        real(self, entry, *args, **kwargs)
+        if entry.kind == "handoff":
+            self.offer = offer
+
+    return append
+
+
+def _failed_handoff_moves(real: Any) -> Any:
+    def withdraw(log: SessionLog, note: Any, **kwargs: Any) -> Entry:
+        entry = real(log, note, **kwargs)
+        return msgspec.structs.replace(entry, fence=log.fence + 1, active=note.target)
+
+    return withdraw
+
+
+def _fence_stands_still(real: Any) -> Any:
+    def transfer(log: SessionLog, *args: Any, **kwargs: Any) -> Entry:
+        return msgspec.structs.replace(real(log, *args, **kwargs), fence=max(1, log.fence))
+
+    return transfer
+
+
+def _playhead_restarts(real: Any) -> Any:
+    """The playhead of a live source is anchored anew without having moved on."""
+
+    def transfer(log: SessionLog, *args: Any, now_ms: int, **kwargs: Any) -> Entry:
+        entry = real(log, *args, now_ms=now_ms, **kwargs)
+        playhead = log.state.get("playhead")
+        if entry.ops or not playhead:
+            return entry
+        return msgspec.structs.replace(
+            entry, ops=[{"op": "replace", "path": "/playhead", "value": {**playhead, "at": now_ms}}]
+        )
+
+    return transfer
+
+
+def _counter_twice(real: Any) -> Any:
+    def brought_over(*args: Any) -> Any:
+        ops, conflicts = real(*args)
+        twice = [
+            {**op, "value": op["value"] + 1} if any(row.get("policy") == "counter" for row in conflicts) else op
+            for op in ops
+            if isinstance(op.get("value"), int) or not conflicts
+        ]
+        return (twice or ops), conflicts
+
+    return brought_over
+
+
+def _told_twice(real: Any) -> Any:
+    def append(self: Batch, *args: Any, **kwargs: Any) -> None:
+        real(self, *args, **kwargs)
+        last = self.effects[-1] if self.effects else None
+        if isinstance(last, do.Deliver):
+            self._run = None
+            self.effects.append(last)
+
+    return append
+
+
+def _conflicts_unlisted(real: Any) -> Any:
+    return lambda *args: (real(*args)[0], [])
+
+
+def _ghost_members(real: Any) -> Any:
+    return lambda self, connection: self.by_connection[connection].device if connection in self.by_connection else None
+
+
+def _log_never_trimmed(real: Any) -> Any:
+    return lambda self: None
+
+
+# -- the device -------------------------------------------------------------------------------------------------
+
+
+def _pending_dropped(real: Any) -> Any:
+    def disconnected(self: Replica) -> None:
+        real(self)
+        self._chain.pending.clear()
+        self._chain.top = self._chain.state
+
+    return disconnected
+
+
+def _seq_reused(real: Any) -> Any:
+    def dump(self: Replica) -> Any:
+        kept = real(self)
+        return None if kept is None else msgspec.structs.replace(kept, pending=[], next_seq=max(1, kept.next_seq - 2))
+
+    return dump
+
+
+def _gap_ignored(real: Any) -> Any:
+    """An ack that lies past entries which were held back is taken for the next entry."""
+
+    def on_ack(self: Replica, message: Any, now_ms: int) -> Any:
+        if self._chain.find(message.seq) is not None:
+            self._chain.version = max(self._chain.version, message.version - 1)
+        return real(self, message, now_ms)
+
+    return on_ack
+
+
+BUGS = (
+    Bug("dedupe off", ("P5",), work.WORKERS, on.PushReceived, _dedupe_off),
+    Bug("ack before commit", ("durable",), SessionMachine, "_commit", _ack_before_commit),
+    Bug("fence unchecked", ("P7",), admission, "_check_standing", _fence_unchecked),
+    Bug("progress from non-owner accepted", ("P7",), admission, "_check_ownership", _no_check),
+    Bug("progress goes back", ("P10",), admission, "_forward", _progress_goes_back),
+    Bug("stale base taken as current", ("P5", "P6"), admission, "_brought_over", _base_taken_as_current),
+    Bug("wrong index shift", ("P6",), admission, "_brought_over", _index_shift_wrong),
+    Bug("conflicts not listed", ("P6",), admission, "_brought_over", _conflicts_unlisted),
+    Bug("counter adds twice on rebase", ("P5",), admission, "_brought_over", _counter_twice),
+    Bug("refused, but applied", ("P3", "P5", "P6"), work, "_ack", _refused_but_applied),
+    Bug("join answers one entry short", ("P4",), Batch, "joined", _join_one_short),
+    Bug("snapshot claims resumed", ("P4",), Batch, "joined", _snapshot_claims_resumed),
+    Bug("rollback forgets members' positions", ("P4",), Batch, "undo", _members_not_rewound),
+    Bug("entries delivered twice", ("P4",), Batch, "append", _told_twice),
+    Bug("offer survives handoff", ("P7",), SessionLog, "append", _offer_survives),
+    Bug("failed handoff moves ownership", ("P7",), handoffs, "withdraw", _failed_handoff_moves),
+    Bug("fence stands still", ("P7",), handoffs, "transfer", _fence_stands_still),
+    Bug("playhead anchored anew in place", ("P9",), handoffs, "transfer", _playhead_restarts),
+    Bug("members are never forgotten", ("memory",), Members, "leave", _ghost_members),
+    Bug("log never trimmed", ("memory",), SessionLog, "trim", _log_never_trimmed),
+    Bug("replica drops pending on cut", ("P5", "P6"), Replica, "disconnected", _pending_dropped),
+    Bug("replica reuses numbers", ("P1", "P5", "P6"), Replica, "dump", _seq_reused),
+    Bug("replica takes an ack over a gap", ("P3", "P9"), Replica, "_on_ack", _gap_ignored),
+)

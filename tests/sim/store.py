@@ -1,0 +1,158 @@
+"""A `StateStore` whose answers come late, get lost, or never come, as a network and a busy disk make them.
+
+What a node has under way when it dies may still take effect, at once or (a message still in some queue) long after
+it started again. Two nodes over one truth give each other real conflicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from syncbridge.core.entry import Entry, Snapshot
+from syncbridge.core.ids import AccountId, DeviceId, SessionId
+from syncbridge.ports import Outcome, StoredLog, StoreFault, Submission, WasCommitted, WasRefused, WasUnknown
+from tests.sim.truth import Truth
+from tests.sim.weather import Weather
+from tests.sim.world import Call, World
+
+HANG_MS = 4_000
+"""Longer than `store_timeout_ms`."""
+
+
+class SimStore:
+    """One node's line to the truth, for one life of that node."""
+
+    def __init__(self, world: World, weather: Weather, truth: Truth) -> None:
+        self._world = world
+        self._weather = weather
+        self._truth = truth
+        self._last_applied_ms = 0
+        self._to_apply: dict[Call, Callable[[], Outcome]] = {}
+        self._to_answer: dict[Call, Callable[[], None]] = {}
+        self.is_lost = False
+        self.is_calm = False
+
+    def calm(self) -> None:
+        """What is under way takes effect and is answered now; what comes is answered soon and well."""
+        self.is_calm = True
+        for calls in (self._to_apply, self._to_answer):
+            for call in list(calls):
+                call.cancel()
+                self._world.call_soon(call.run)
+
+    def create(self, snapshot: Snapshot, first: Entry, body: bytes, done: Callable[[Outcome], None]) -> None:
+        raise AssertionError("the world creates its sessions itself")
+
+    def submit(self, batch: Sequence[Submission], done: Callable[[Outcome], None]) -> None:
+        for submission in batch:
+            self._submit(submission, done)
+
+    def _submit(self, submission: Submission, done: Callable[[Outcome], None]) -> None:
+        world, weather, txn = self._world, self._weather, submission.txn
+        chance = world.random.random()
+        if self.is_calm:
+            chance = 1.0
+        if (chance := chance - weather.store_refuse_chance) < 0:
+            self._answer(done, WasRefused(txn.id, "unavailable"))
+            return
+        apply = partial(self._truth.commit, txn)
+        if (chance := chance - weather.store_unknown_chance) < 0:
+            if world.is_chance(weather.store_zombie_chance):
+                self._apply_later(apply, world.random.randint(0, 1_500), None)
+            elif world.is_chance(0.5):
+                apply()
+            self._answer(done, WasUnknown(txn.id))
+            return
+        if (chance := chance - weather.store_hang_chance) < 0:
+            self._apply_later(apply, world.random.randint(0, HANG_MS), partial(self._answer, done, wait_ms=HANG_MS))
+            return
+        delay_ms = 1 if self.is_calm else weather.store_delay_ms_max
+        if delay_ms == 0:
+            done(apply())
+        else:
+            self._apply_later(apply, world.random.randint(0, delay_ms), partial(self._answer, done))
+
+    def _apply_later(
+        self, apply: Callable[[], Outcome], delay_ms: int, answer: Callable[[Outcome], None] | None
+    ) -> None:
+        at_ms = self._world.time_ms + delay_ms
+        if answer is not None:
+            # What one line carries takes effect in the order in which it was sent.
+            at_ms = self._last_applied_ms = max(self._last_applied_ms, at_ms)
+
+        def run() -> None:
+            del self._to_apply[call]
+            outcome = apply()
+            if answer is not None:
+                answer(outcome)
+
+        call = self._world.call_at(at_ms, run)
+        self._to_apply[call] = apply
+
+    def _answer(self, done: Callable[[Outcome], None], outcome: Outcome, *, wait_ms: int = -1) -> None:
+        if wait_ms < 0:
+            wait_ms = self._world.random.randint(0, max(1, self._weather.store_delay_ms_max))
+        if self.is_calm:
+            wait_ms = 0
+
+        def run() -> None:
+            del self._to_answer[call]
+            if not self.is_lost:
+                done(outcome)
+
+        call = self._world.after(wait_ms, run)
+        self._to_answer[call] = run
+
+    def lose(self) -> None:
+        """The node died: nobody hears answers any more; what was under way takes effect now, later or never."""
+        self.is_lost = True
+        under_way, self._to_apply = self._to_apply, {}
+        for call, apply in under_way.items():
+            call.cancel()
+            if self._world.is_chance(0.5):
+                apply()
+            elif self._world.is_chance(self._weather.store_zombie_chance):
+                self._world.after(self._world.random.randint(0, 2_000), lambda apply=apply: _ignore(apply()))
+
+    def load(self, session: SessionId, reach: int, done: Callable[[StoredLog | StoreFault], None]) -> None:
+        is_failing = not self.is_calm and self._world.is_chance(self._weather.load_fail_chance)
+
+        def answer() -> None:
+            if not self.is_lost:
+                done(StoreFault("unavailable") if is_failing else self._truth.load(session, reach))
+
+        self._later(answer)
+
+    def state_at(self, session: SessionId, version: int, done: Callable[[StoredLog | StoreFault], None]) -> None:
+        raise AssertionError("nobody asks for history here")
+
+    def write_snapshot(self, snapshot: Snapshot) -> None:
+        self._truth.keep(snapshot)
+
+    def delete(self, session: SessionId, done: Callable[[StoreFault | None], None]) -> None:
+        raise AssertionError("nobody deletes here")
+
+    def waiting_offers(self, account: AccountId, device: DeviceId, done: Callable[[list[SessionId]], None]) -> None:
+        def answer() -> None:
+            if not self.is_lost:
+                done(self._truth.waiting_offers(account, device))
+
+        self._later(answer)
+
+    def sweep(self, now_ms: int, done: Callable[[list[SessionId]], None]) -> None:
+        done([])
+
+    def is_healthy(self) -> bool:
+        return True
+
+    def _later(self, answer: Callable[[], None]) -> None:
+        delay_ms = 0 if self.is_calm else self._world.random.randint(0, self._weather.store_delay_ms_max)
+        if delay_ms:
+            self._world.after(delay_ms, answer)
+        else:
+            answer()
+
+
+def _ignore(_outcome: Outcome | WasCommitted) -> None:
+    """Nobody is there to hear it."""

@@ -1,0 +1,107 @@
+"""How bad a seed's world is: each seed draws its own mix of faults, so that rare mixes come up too.
+
+A run in which everything goes wrong at once explores little: nothing gets far enough to be lost. Most draws leave
+most faults off (swarm testing: Groce et al., "Swarm Testing", ISSTA 2012).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from syncbridge.limits import Limits
+
+SMALL_LIMITS = Limits(
+    inflight_max=6,
+    resume_entries_max=24,
+    log_entries_kept_max=200,
+    checkpoint_entries=4,
+    txn_entries_max=8,
+    snapshot_entries_max=8,
+    queue_entries_max=64,
+    state_bytes_max=64 * 1024,
+    session_idle_unload_ms=3_000,
+    retry_conflicts_max=4,
+)
+"""Every bound is met within a short run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """Chances are per occasion, means are of exponential pauses in ms; 0 turns a fault off."""
+
+    limits: Limits
+    kind: str
+    length_ms: int
+    devices: int
+    nodes: int
+    # the network
+    delay_ms_max: int
+    cut_mean_ms: int
+    half_open_chance: float
+    stall_mean_ms: int
+    outlet_bytes_max: int
+    # the store
+    store_delay_ms_max: int
+    store_unknown_chance: float
+    store_zombie_chance: float
+    store_hang_chance: float
+    store_refuse_chance: float
+    load_fail_chance: float
+    # nodes and apps
+    crash_mean_ms: int
+    rebuild_chance: float
+    kill_mean_ms: int
+    offline_mean_ms: int
+    disk_delay_ms_max: int
+    # what people do
+    act_mean_ms: int
+    amount_max: int
+    handoff_share: float
+    is_roaming: bool
+    has_sloppy: bool
+    has_stale_app: bool
+    rest_mean_ms: int
+
+
+def draw(random: Random) -> Weather:
+    """The weather of one seed."""
+
+    def sometimes(share: float, value: float) -> float:
+        return value if random.random() < share else 0.0
+
+    def mean(share: float, least: int, most: int) -> int:
+        return random.randint(least, most) if random.random() < share else 0
+
+    nodes = 2 if random.random() < 0.2 else 1
+    length_ms = random.choice((4_000, 8_000, 8_000, 20_000, 90_000))
+    return Weather(
+        limits=SMALL_LIMITS if random.random() < 0.8 else Limits(),
+        kind=random.choice(("custom", "yoga", "breathing", "meditation")),
+        length_ms=length_ms,
+        devices=random.choice((2, 2, 3, 3, 4)),
+        nodes=nodes,
+        delay_ms_max=random.choice((2, 20, 20, 150, 800)),
+        cut_mean_ms=mean(0.5, 1_000, 8_000),
+        half_open_chance=sometimes(0.4, 0.5),
+        stall_mean_ms=mean(0.25, 1_000, 6_000),
+        outlet_bytes_max=random.choice((1_500, 4_000, 64_000)),
+        store_delay_ms_max=random.choice((0, 0, 5, 60, 600)),
+        store_unknown_chance=sometimes(0.3, random.choice((0.05, 0.3))),
+        store_zombie_chance=sometimes(0.5, 0.5),
+        store_hang_chance=sometimes(0.15, 0.05),
+        store_refuse_chance=sometimes(0.15, 0.1),
+        load_fail_chance=sometimes(0.15, 0.3),
+        crash_mean_ms=mean(0.35, 2_000, 12_000),
+        rebuild_chance=sometimes(0.1, 0.5) if nodes == 1 else 0.0,
+        kill_mean_ms=mean(0.35, 2_000, 12_000),
+        offline_mean_ms=mean(0.4, 2_000, 10_000),
+        disk_delay_ms_max=random.choice((0, 0, 10, 200)),
+        act_mean_ms=length_ms // random.choice((10, 20, 40)),
+        amount_max=random.choice((1_000_000,)),
+        handoff_share=random.choice((0.05, 0.15, 0.35)),
+        is_roaming=random.random() < 0.5,
+        has_sloppy=random.random() < 0.25,
+        has_stale_app=random.random() < 0.3,
+        rest_mean_ms=mean(0.2, 500, 3_000),
+    )
