@@ -11,7 +11,23 @@ import orjson
 SIZES_KIB = [1, 20, 200]
 CHANGES = [1, 10, 50]
 
-_WORDS = "breathe in hold out slow calm body scan warm light shoulder jaw floor rest again".split()
+_WORDS = [
+    "breathe",
+    "in",
+    "hold",
+    "out",
+    "slow",
+    "calm",
+    "body",
+    "scan",
+    "warm",
+    "light",
+    "shoulder",
+    "jaw",
+    "floor",
+    "rest",
+    "again",
+]
 
 
 def session_state(size_kib: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ after it was given or got changes the other as well.
 `syncbridge._twin.delta` and `syncbridge._twin.pointer` say the same in plain Python.
 """
 
+cimport cython
 from cpython.dict cimport PyDict_Copy
 from cpython.list cimport PyList_GetSlice
 from cpython.object cimport PyObject
@@ -431,6 +432,8 @@ def apply_measured(doc, Py_ssize_t size, ops, /, *, depth_max=DEPTH_MAX, Py_ssiz
     return run.doc, run.size
 
 
+@cython.final
+@cython.freelist(4)
 cdef class _Patcher:
     """One patch being applied: the state so far, and which of its containers are this run's own copies.
 

@@ -82,10 +82,13 @@ cdef inline Py_ssize_t integer_length(PyObject *value) except -1:
             rest //= 10
             digits += 1
         return digits + (small < 0)
+    # str() would refuse beyond its own limit of digits, so the length is found by comparing powers of ten
     big = abs(<object>value)
-    digits = max(1, big.bit_length() * 30103 // 100000)
-    while big >= 10**digits:  # str() would refuse beyond its own limit of digits
+    digits = max(1, <Py_ssize_t>(big.bit_length() * 30103 // 100000))
+    power = (<object>10) ** (<object>digits)
+    while big >= power:
         digits += 1
+        power *= 10
     return digits + (overflow < 0)
 
 

@@ -10,11 +10,13 @@
 from collections import namedtuple
 from collections.abc import Mapping
 
+cimport cython
 from cpython.object cimport PyObject
 
-from jsonkind cimport same_value
+from jsonkind cimport PyDict_GetItemWithError, is_name, same_value, sb_same_text as same_text
+from pointertext cimport ends_in_index, may_meet
 
-from syncbridge._ext.delta import apply_patch, diff, join_pointer, resolve, split_pointer
+from syncbridge._ext.delta import apply_patch, diff, split_pointer
 from syncbridge._ext.policies import compile_policies, merge_items, rule_at, unite
 from syncbridge.errors import PatchError
 
@@ -23,6 +25,7 @@ cdef object INTEGER_MAX = 2**53 - 1
 cdef object UNKNOWN = object()  # a value nobody told: no base was given
 cdef dict NO_META = {}
 cdef str END = "-"
+cdef tuple DEFAULT_RULE = ("last", "id", 0)
 
 Rebased = namedtuple("Rebased", ("ops", "conflicts"))
 Merged = namedtuple("Merged", ("state", "ops", "conflicts"))
@@ -69,6 +72,8 @@ def rebase(ops, committed, policies=None, /, *, base=None, at=None, bint is_owne
 # -- places and writes ---------------------------------------------------------------------------------------------
 
 
+@cython.final
+@cython.freelist(64)
 cdef class _Write:
     """One effect on a document; `in_list` says that the last token is a list index, so that add inserts."""
 
@@ -85,11 +90,8 @@ cdef class _Write:
     cdef bint inserts(self) noexcept:
         return self.in_list and self.kind == "add"
 
-    cdef _Write moved_to(self, tuple path):
-        cdef _Write other
-        if path is self.path:
-            return self
-        other = write(self.kind, path, self.in_list, self.value, self.meta)
+    cdef _Write copy(self):
+        cdef _Write other = write(self.kind, self.path, self.in_list, self.value, self.meta)
         other.source, other.source_in_list = self.source, self.source_in_list
         other.is_undo, other.merge = self.is_undo, self.merge
         return other
@@ -112,6 +114,8 @@ cdef _Write write(str kind, tuple path, bint in_list, object value, dict meta):
     return made
 
 
+@cython.final
+@cython.freelist(64)
 cdef class _Hit:
     """A write that touches a path, and how long the path's tokens were at that moment."""
 
@@ -143,7 +147,9 @@ cdef Py_ssize_t index_of(str token) noexcept:
 
 
 cdef tuple shifted(tuple path, Py_ssize_t place, Py_ssize_t index):
-    return path[:place] + (str(index),) + path[place + 1 :]
+    cdef list tokens = list(path)
+    tokens[place] = str(index)
+    return tuple(tokens)
 
 
 cdef tuple follow(tuple path, bint inserting, _Write by, bint goes_first, list hits, Touch *touch):
@@ -157,7 +163,7 @@ cdef tuple follow(tuple path, bint inserting, _Write by, bint goes_first, list h
     cdef bint insert_here
     touch[0] = NONE
     for k in range(min(count, depth - 1)):
-        if <str>path[k] != <str>at[k]:
+        if not same_text(<PyObject *>path[k], <PyObject *>at[k]):
             return path
     if count < depth:
         touch[0] = BELOW
@@ -169,7 +175,7 @@ cdef tuple follow(tuple path, bint inserting, _Write by, bint goes_first, list h
         return path
     k = depth - 1
     if not by.in_list:
-        if <str>path[k] == <str>at[k]:
+        if same_text(<PyObject *>path[k], <PyObject *>at[k]):
             touch[0] = EXACT if count == depth else ABOVE
             hit(hits, touch[0], by, path)
         return path
@@ -198,8 +204,8 @@ cdef tuple moved_along(tuple path, bint inserting, _Write by):
     return by.path + path[depth:]
 
 
-cdef _Write own_after(_Write own, _Write by):
-    """`own` as it looks after `by`; None when `by` removed the list item it was about."""
+cdef bint go_on(_Write own, _Write by) except -1:
+    """Makes `own` what it looks like after `by`; False when `by` removed the list item it was about."""
     cdef Touch touch
     cdef tuple path
     if by.kind != "move":
@@ -210,33 +216,41 @@ cdef _Write own_after(_Write own, _Write by):
             path = follow(own.path, own.inserts(), by.removal(), False, None, &touch)
             if path is not None:
                 path = follow(path, own.inserts(), by.addition(), False, None, &touch)
-    return None if path is None else own.moved_to(path)
+    if path is None:
+        return False
+    own.path = path
+    return True
 
 
-cdef list carry(list writes, _Write own):
-    """`writes` as they look to somebody who has done `own` first; what `own` overwrites is left out."""
+cdef list carry(list writes, _Write done):
+    """`writes` as they look to somebody who has done `done` first; what it overwrites is left out.
+
+    Danger: the writes themselves are changed, so nothing may still lean on where they were.
+    """
     cdef list after = []
     cdef _Write by
+    cdef _Write own = done.copy()
     cdef tuple path
     cdef Touch touch
+    cdef bint is_there = True
     for by in writes:
-        if own is None:
+        if not is_there:
             after.append(by)
-            continue
-        if by.kind == "move":
+        elif by.kind == "move":
             carry_move(by, own, after)
+            is_there = go_on(own, by)
         else:
             path = follow(by.path, by.inserts(), own, True, None, &touch)
+            is_there = go_on(own, by)
             if path is not None and (touch == NONE or touch == BELOW):
-                after.append(by.moved_to(path))
-        own = own_after(own, by)
+                by.path = path
+                after.append(by)
     return after
 
 
 cdef int carry_move(_Write by, _Write own, list after) except -1:
-    cdef _Write gone = by.removal()
-    cdef _Write moved
-    cdef _Write between = own_after(own, gone)
+    cdef _Write gone = by.removal(), moved
+    cdef _Write between = own.copy()
     cdef Touch touch
     cdef tuple source = follow(by.source, False, own, True, None, &touch)
     cdef tuple path = by.path
@@ -244,20 +258,21 @@ cdef int carry_move(_Write by, _Write own, list after) except -1:
         return 0  # our op went along with the value and removed it over there
     if touch == ABOVE:
         source = None
-    if between is not None:
+    if go_on(between, gone):
         path = follow(by.path, by.in_list, between, True, None, &touch)
         if touch == EXACT or touch == ABOVE:
             path = None
     if source is not None and path is not None:
-        moved = by.moved_to(path)
-        if moved is by:
-            moved = by.moved_to(tuple(list(path)))
-        moved.source = source
+        moved = by.copy()
+        moved.source, moved.path = source, path
         after.append(moved)
     elif source is not None:
-        after.append(gone.moved_to(source))
+        gone.path = source
+        after.append(gone)
     elif path is not None:
-        after.append(by.addition().moved_to(path))
+        moved = by.addition()
+        moved.path = path
+        after.append(moved)
     return 0
 
 
@@ -312,10 +327,29 @@ cdef bint is_whole_rewrite(object old, object new, bint in_list) except -1:
     return same(old["id"], new["id"])
 
 
+cdef tuple tokens(str pointer):
+    cdef list pieces
+    if not pointer or pointer[0] != u"/" or "~" in pointer:
+        return tuple(split_pointer(pointer))
+    pieces = pointer.split("/")
+    del pieces[0]
+    return tuple(pieces)
+
+
+cdef str pointer_of(tuple path):
+    cdef list pieces = [""]
+    cdef str token
+    for token in path:
+        if "~" in token or "/" in token:
+            token = token.replace("~", "~0").replace("/", "~1")
+        pieces.append(token)
+    return "/".join(pieces)
+
+
 cdef dict an_op(str kind, tuple path, object value):
     if value is UNKNOWN:
-        return {"op": kind, "path": join_pointer(path)}
-    return {"op": kind, "path": join_pointer(path), "value": value}
+        return {"op": kind, "path": pointer_of(path)}
+    return {"op": kind, "path": pointer_of(path), "value": value}
 
 
 cdef dict a_row(str winner, object ours, object theirs):
@@ -327,15 +361,19 @@ cdef dict a_row(str winner, object ours, object theirs):
     return row
 
 
+cdef str field(dict op, str name):
+    cdef PyObject *value = PyDict_GetItemWithError(<PyObject *>op, <PyObject *>name)
+    if value is NULL or not is_name(value):
+        raise PatchError(f"'{name}' is missing or not a string")
+    return <str>value
+
+
 cdef tuple read_op(object op):
     """Kind, pointer and source pointer of one op, or PatchError; the same checks as applying it makes."""
+    cdef str kind, path, source
     if not isinstance(op, dict):
         raise PatchError("an operation is an object")
-    kind, path = (<dict>op).get("op"), (<dict>op).get("path")
-    if type(kind) is not str:
-        raise PatchError("'op' is missing or not a string")
-    if type(path) is not str:
-        raise PatchError("'path' is missing or not a string")
+    kind, path = field(<dict>op, "op"), field(<dict>op, "path")
     if kind == "replace" or kind == "add" or kind == "test":
         if "value" not in <dict>op:
             raise PatchError("'value' is missing", None, path)
@@ -344,11 +382,20 @@ cdef tuple read_op(object op):
         return kind, path, None
     if kind != "move" and kind != "copy":
         raise PatchError("'op' is none of add, remove, replace, move, copy, test")
-    source = (<dict>op).get("from")
-    if type(source) is not str:
-        split_pointer(path)
-        raise PatchError("'from' is missing or not a string")
+    split_pointer(path)  # its errors come before those of 'from', as in applying
+    source = field(<dict>op, "from")
     return kind, path, source
+
+
+cdef dict meta_of(object change):
+    cdef dict meta = {}
+    if isinstance(change, list):
+        return NO_META
+    for key in ("version", "device", "at"):
+        value = change.get(key)
+        if value is not None:
+            meta[key] = value
+    return meta
 
 
 cdef list operations(object ops):
@@ -357,56 +404,11 @@ cdef list operations(object ops):
     return <list>ops
 
 
-# -- step 1: what cannot touch -------------------------------------------------------------------------------------
-
-
-cdef bint ends_in_index(str pointer) noexcept:
-    cdef Py_ssize_t at = len(pointer) - 1
-    if at < 0 or (not u"0" <= pointer[at] <= u"9" and pointer[at] != u"-"):
-        return False
-    while at >= 0 and u"0" <= pointer[at] <= u"9":
-        at -= 1
-    return at >= 0 and (pointer[at] == u"/" or pointer[at] == u"-")
-
-
-cdef bint may_meet(str a, str b, bint fuzzy) noexcept:
-    """Whether one of two places can lie in, or be shifted by a change at, the other.
-
-    `fuzzy`: some op inserts, removes or moves list items, so any index may stand for any other.
-    """
-    cdef Py_ssize_t i = 0, j = 0, a_size = len(a), b_size = len(b)
-    cdef Py_UCS4 x, y
-    while i < a_size and j < b_size:
-        x, y = a[i], b[j]
-        if x == y:
-            i += 1
-            j += 1
-            continue
-        if not fuzzy:
-            return False
-        # back to the start of both tokens: two indexes count as one
-        while i > 0 and a[i - 1] != u"/":
-            i -= 1
-        while j > 0 and b[j - 1] != u"/":
-            j -= 1
-        while i < a_size and (u"0" <= a[i] <= u"9" or a[i] == u"-"):
-            i += 1
-        while j < b_size and (u"0" <= b[j] <= u"9" or b[j] == u"-"):
-            j += 1
-        if (i < a_size and a[i] != u"/") or (j < b_size and b[j] != u"/"):
-            return False
-    if fuzzy and ((i < a_size and a[i] != u"/") or (j < b_size and b[j] != u"/")):
-        # one ends inside the other's token: still two indexes, 1 and 12
-        while i < a_size and (u"0" <= a[i] <= u"9"):
-            i += 1
-        while j < b_size and (u"0" <= b[j] <= u"9"):
-            j += 1
-    return (i == a_size or a[i] == u"/") and (j == b_size or b[j] == u"/")
-
-
 # -- step 2: following ---------------------------------------------------------------------------------------------
 
 
+@cython.final
+@cython.freelist(1)
 cdef class _Rebase:
     """One rebase under way.
 
@@ -422,6 +424,7 @@ cdef class _Rebase:
     cdef list ours_behind, merged_behind
     cdef list writes, ops, conflicts
     cdef list read  # of the push: (kind, pointer, source pointer)
+    cdef dict rules  # of the places of the push, as far as asked for
     cdef list reach  # the pointers that a committed op must meet to matter; None: all matter
     cdef bint fuzzy
     cdef tuple last_place
@@ -438,6 +441,21 @@ cdef class _Rebase:
             self.merged_behind = []
         return self.merged
 
+    cdef object state_at(self, tuple path, bint is_merged):
+        """A state that is up to date at and around `path`, as cheaply as can be."""
+        cdef list behind = self.merged_behind if is_merged else self.ours_behind
+        cdef str pointer
+        if behind:
+            pointer = pointer_of(path)
+            for op in behind:
+                if "from" in <dict>op or may_meet(<PyObject *>pointer, <PyObject *>(<dict>op)["path"], True):
+                    return self.merged_now() if is_merged else self.ours_now()
+        return self.merged if is_merged else self.ours
+
+    cdef object before(self, _Write own):
+        """What an op of the push is about to replace or remove."""
+        return UNKNOWN if own.inserts() else get(self.state_at(own.path, False), own.path)
+
     cdef int did(self, dict op) except -1:
         """The push went one op on."""
         if self.is_known:
@@ -448,6 +466,7 @@ cdef class _Rebase:
         cdef tuple one
         cdef Py_ssize_t index = 0
         self.read = []
+        self.rules = {}
         self.reach = []
         self.fuzzy = False
         try:
@@ -459,7 +478,7 @@ cdef class _Rebase:
                     self.reach = None
                 elif self.reach is not None:
                     self.reach.append(self.governed(<str>one[1]))
-                    self.fuzzy = self.fuzzy or (one[0] != "replace" and ends_in_index(<str>one[1]))
+                    self.fuzzy = self.fuzzy or (one[0] != "replace" and ends_in_index(<PyObject *>one[1]))
         except PatchError as error:
             raise PatchError(error.reason, index if isinstance(ops, list) else None, error.pointer) from None
         return 0
@@ -469,63 +488,66 @@ cdef class _Rebase:
         cdef tuple rule, path
         if self.policies is None:
             return pointer
-        path = tuple(split_pointer(pointer))
-        rule = rule_at(self.policies, path)
+        path = tokens(pointer)
+        rule = self.rules[path] = rule_at(self.policies, path)
         if rule[0] == "set" or rule[0] == "append" or rule[0] == "playhead":
-            return join_pointer(path[: rule[2]])
+            return pointer_of(path[: rule[2]])
         return pointer
 
+    cdef tuple rule(self, tuple place):
+        if self.policies is None:
+            return DEFAULT_RULE
+        found = self.rules.get(place)
+        return rule_at(self.policies, place) if found is None else <tuple>found
+
     cdef int take_committed(self, object committed) except -1:
-        cdef list changes = [], metas = [], each
+        cdef list changes = []
+        cdef list read = []
+        cdef list ops
         cdef tuple one
         cdef dict meta
-        cdef str pointer
-        cdef bint matters
+        cdef Py_ssize_t at = 0, index
         for change in committed:
             if isinstance(change, list):
-                changes.append(change)
-                metas.append(NO_META)
-            elif isinstance(change, Mapping):
-                changes.append(operations(change.get("ops")))
-                meta = {}
-                for key in ("version", "device", "at"):
-                    value = change.get(key)
-                    if value is not None:
-                        meta[key] = value
-                metas.append(meta)
+                ops = <list>change
+            elif isinstance(change, (dict, Mapping)):  # dict first: asking an ABC costs more than all else here
+                ops = operations(change.get("ops"))
             else:
                 raise PatchError("a committed change is an object with ops, or an array of operations")
-        read = []
-        for each in changes:
-            for op in each:
+            changes.append((ops, change))
+            for op in ops:
                 one = read_op(op)
                 read.append(one)
                 if one[2] is not None:
                     self.reach = None
-                elif one[0] != "replace" and ends_in_index(<str>one[1]):
+                elif not self.fuzzy and ends_in_index(<PyObject *>one[1]) and <str>one[0] != "replace":
                     self.fuzzy = True
-        at = 0
-        for each, meta in zip(changes, metas):
-            for op in each:
+        for ops, change in changes:
+            meta = None
+            for index in range(len(ops)):
                 one = <tuple>read[at]
                 at += 1
-                pointer = <str>one[1]
-                matters = self.reach is None
-                if not matters:
-                    for mine in <list>self.reach:
-                        if may_meet(<str>mine, pointer, self.fuzzy):
-                            matters = True
-                            break
-                if matters:
-                    self.take(<dict>op, one, meta)
-                elif self.is_known:
-                    self.merged_behind.append(op)
+                if self.matters(one):
+                    if meta is None:
+                        meta = meta_of(change)
+                    self.take(<dict>ops[index], one, meta)
         return 0
+
+    cdef bint matters(self, tuple read) noexcept:
+        """Whether a committed op can meet the push. What cannot is not even needed for the states: whatever it
+        depends on or makes possible lies on other paths than every value asked for."""
+        cdef Py_ssize_t index
+        if self.reach is None:
+            return True
+        for index in range(len(self.reach)):
+            if may_meet(<PyObject *>self.reach[index], <PyObject *>read[1], self.fuzzy):
+                return True
+        return False
 
     cdef int take(self, dict op, tuple read, dict meta) except -1:
         cdef str kind = <str>read[0]
-        cdef tuple path = tuple(split_pointer(read[1]))
-        cdef tuple source = () if read[2] is None else tuple(split_pointer(read[2]))
+        cdef tuple path = tokens(<str>read[1])
+        cdef tuple source = () if read[2] is None else tokens(<str>read[2])
         cdef object value = op.get("value", UNKNOWN) if kind == "add" or kind == "replace" else UNKNOWN
         cdef object old = UNKNOWN
         cdef bint in_list, source_in_list
@@ -545,12 +567,12 @@ cdef class _Rebase:
         else:
             in_list = self.is_index(path, True)
             if in_list:
-                path = placed(self.merged_now(), path, in_list)
+                path = placed(self.state_at(path, True), path, in_list)
             if isinstance(value, (dict, list)) and not (in_list and kind != "replace") and self.is_known:
                 old = get(self.merged_now(), path)
                 if is_whole_rewrite(old, value, in_list):
                     for edit in diff(old, value, depth_max=DEPTH_LIMIT):
-                        edit["path"] = join_pointer(path) + edit["path"]
+                        edit["path"] = pointer_of(path) + edit["path"]
                         self.take(edit, read_op(edit), meta)
                     return 0
             made = write("add" if kind == "copy" else kind, path, in_list, value, meta)
@@ -565,7 +587,7 @@ cdef class _Rebase:
             return False
         if not self.is_known:
             return True
-        return isinstance(get(self.merged_now() if is_merged else self.ours_now(), path[:-1]), list)
+        return isinstance(get(self.state_at(path, is_merged), path[:-1]), list)
 
     cdef bint is_index_of(self, object state, tuple path) except -1:
         if not path or not (path[-1] == END or index_of(<str>path[-1]) >= 0):
@@ -595,23 +617,23 @@ cdef class _Rebase:
 
     cdef int push(self, dict op, tuple read) except -1:
         cdef str kind = <str>read[0]
-        cdef tuple path = tuple(split_pointer(read[1])), source
+        cdef tuple path = tokens(<str>read[1]), source
         if kind == "test":
             self.trace(path, False, None)
-            pointer = join_pointer(self.last_place)
+            pointer = pointer_of(self.last_place)
             self.ops.append(op if pointer == read[1] else {**op, "path": pointer})
         elif kind == "move" or kind == "copy":
-            source = tuple(split_pointer(read[2]))
+            source = tokens(<str>read[2])
             if not self.is_known:
                 self.push_blind(op, kind, path, source)
             elif source != path or kind == "copy":
                 value = get(self.ours_now(), source)
                 apply_patch(self.ours, [op], depth_max=DEPTH_LIMIT)  # refuses what cannot be done, before half of it is
                 if kind == "move":
-                    self.write("remove", source, UNKNOWN)
-                self.write("add", path, value)
+                    self.write("remove", source, UNKNOWN, an_op("remove", source, UNKNOWN))
+                self.write("add", path, value, an_op("add", path, value))
         else:
-            self.write(kind, path, UNKNOWN if kind == "remove" else op["value"])
+            self.write(kind, path, UNKNOWN if kind == "remove" else op["value"], op)
         return 0
 
     cdef int push_blind(self, dict op, str kind, tuple path, tuple source) except -1:
@@ -626,74 +648,81 @@ cdef class _Rebase:
         if new_source is None or new_path is None or hits:
             raise PatchError("a move or copy met a committed write; rebase it with its base", None, op["path"])
         self.writes = carry(self.writes, own)
-        self.ops.append({**op, "from": join_pointer(new_source), "path": join_pointer(new_path)})
+        self.ops.append({**op, "from": pointer_of(new_source), "path": pointer_of(new_path)})
         return 0
 
-    cdef int write(self, str kind, tuple path, object value) except -1:
+    cdef int write(self, str kind, tuple path, object value, dict op) except -1:
         """One add, remove or replace of the push: emit it, change it or leave it out, and go on from there."""
         cdef bint in_list = self.is_index(path, False)
-        cdef tuple place = placed(self.ours_now(), path, in_list) if in_list and path[-1] == END else path
+        cdef tuple place = placed(self.state_at(path, False), path, in_list) if in_list and path[-1] == END else path
         cdef _Write own = write(kind, place, in_list, value, NO_META)
-        cdef tuple rule = rule_at(self.policies, place)
+        cdef tuple rule = self.rule(place)
         cdef list hits = []
         cdef tuple target = self.trace(path, own.inserts(), hits), last_place = self.last_place
-        cdef object before = UNKNOWN
+        cdef object before
         cdef _Hit one
         cdef bint below = False
-        if (rule[0] == "set" or rule[0] == "append") and self.merge_list(rule, place, kind, path, value, own):
+        if (rule[0] == "set" or rule[0] == "append") and self.merge_list(rule, place, op):
             return 0
         if rule[0] == "playhead" and not hits:
             self.trace(place[: rule[2]], False, hits)
             hits = [one for one in hits if not one.write.is_undo]
         if not hits and (self.is_owner or rule[0] != "owner"):
-            self.emit(an_op(kind, target, value))
-            self.did(an_op(kind, path, value))
-            self.writes = carry(self.writes, own)
+            self.emit(op if target is path else an_op(kind, target, value))
+            self.did(op)
+            if in_list or target is not path:  # else it neither covers nor shifts nor rides on any write
+                self.writes = carry(self.writes, own)
             return 0
-        if not own.inserts():
-            before = get(self.ours_now(), place)
         for one in hits:
             below = below or one.touch == BELOW
-        if below and kind != "remove" and rule[0] != "playhead" and is_whole_rewrite(before, value, in_list):
+        before = self.before(own) if below and kind != "remove" and <str>rule[0] != "playhead" else UNKNOWN
+        if before is not UNKNOWN and is_whole_rewrite(before, value, in_list):
             for edit in diff(before, value, depth_max=DEPTH_LIMIT):
-                self.write(edit["op"], place + tuple(split_pointer(edit["path"])), edit.get("value", UNKNOWN))
+                edit_path = place + tuple(split_pointer(edit["path"]))
+                edit["path"] = pointer_of(edit_path)
+                self.write(edit["op"], edit_path, edit.get("value", UNKNOWN), edit)
             return 0
-        self.decide(own, target, last_place, hits, rule, before)
-        self.did(an_op(kind, path, value))
+        self.decide(own, target, last_place, hits, rule)
+        self.did(op)
         return 0
 
     cdef int decide(
-        self, _Write own, tuple target, tuple last_place, list hits, tuple rule, object before
+        self, _Write own, tuple target, tuple last_place, list hits, tuple rule
     ) except -1:
         """What becomes of `own`, which lands at `target` (None: its list item is gone) where `hits` met it."""
         cdef object ours = own.value, current = UNKNOWN, parent = UNKNOWN, total
         cdef str policy = <str>rule[0], winner, kind
         cdef _Hit last = None
         cdef _Hit one
-        cdef bint is_anew = False, is_removal = own.kind == "remove"
-        if target is not None and not own.inserts():
-            current = get(self.merged_now(), target)
+        cdef bint is_anew = False, is_below = False, is_told, is_removal = own.kind == "remove"
+        for one in hits:
+            is_below = one.touch == BELOW
+            if not is_below:
+                last = one
+                is_anew = is_anew or one.touch == ABOVE
+        # the last write tells what is there now, when it was at this very place; else the state does
+        is_told = last is not None and last.touch == EXACT and not is_below and not last.write.is_undo
+        if is_told and target is not None:
+            current, parent = last.write.value, {}
+        elif target is not None and not own.inserts():
+            current = get(self.state_at(target, True), target)
         if policy == "owner" and not self.is_owner:
-            return self.lose(own, last_place, hits, rule, before, "theirs", current)
+            return self.lose(own, last_place, hits, rule, "theirs", current)
         if target is None:
             if is_removal:
                 return self.settle(own)
-            return self.lose(own, last_place, hits, rule, before, "theirs", UNKNOWN)
+            return self.lose(own, last_place, hits, rule, "theirs", UNKNOWN)
         if not is_removal and current is not UNKNOWN and same(ours, current):
             return self.settle(own)
         winner = self.by_policy(policy, hits)
-        for one in hits:
-            if one.touch != BELOW:
-                last = one
-                is_anew = is_anew or one.touch == ABOVE
         if last is None:
             if winner:
-                return self.lose(own, target, hits, rule, before, winner, current)
+                return self.lose(own, target, hits, rule, winner, current)
             return self.cover(own, target, hits, rule)
-        if self.is_known:
-            parent = get(self.merged_now(), target[:-1]) if target else UNKNOWN
-        elif last.touch == EXACT:
+        if is_told or (not self.is_known and last.touch == EXACT):
             current, parent = last.write.value, {}
+        elif self.is_known:
+            parent = get(self.state_at(target, True), target[:-1]) if target else UNKNOWN
         else:
             rest = target[len(last.write.path) :]
             current, parent = inside(last.write.value, rest), inside(last.write.value, rest[:-1])
@@ -701,24 +730,26 @@ cdef class _Rebase:
             # an index into a list that theirs wrote anew means nothing; nor does a member of what is no object now
             if is_removal:
                 return self.settle(own)
-            return self.lose(own, target, hits, rule, before, "theirs", current)
+            return self.lose(own, target, hits, rule, "theirs", current)
         if is_removal:
             if current is UNKNOWN and (self.is_known or last.write.kind == "remove"):
                 return self.settle(own)
             if winner:
-                return self.lose(own, target, hits, rule, before, winner, current)
+                return self.lose(own, target, hits, rule, winner, current)
             self.emit(an_op("remove", target, UNKNOWN))
             self.report(target, rule, hits, a_row("ours", ours, current))
             return self.settle(own)
         if current is not UNKNOWN and same(ours, current):
             return self.settle(own)
         if winner:
-            return self.lose(own, target, hits, rule, before, winner, current)
+            return self.lose(own, target, hits, rule, winner, current)
         kind = own.kind if own.in_list else "add" if current is UNKNOWN and target else "replace"
         if (policy == "max" or policy == "min" or policy == "counter") and is_number(ours) and is_number(current):
             if (policy == "max" and current >= ours) or (policy == "min" and current <= ours):
-                return self.lose(own, target, hits, rule, before, "theirs", current)
-            if policy == "counter" and self.is_known and is_number(before):
+                return self.lose(own, target, hits, rule, "theirs", current)
+            before = self.before(own) if policy == "counter" and self.is_known else None
+            before = 0 if before is UNKNOWN else before  # both sides began to count: from nothing
+            if is_number(before):
                 total = current + (ours - before)
                 if abs(total) <= INTEGER_MAX:
                     self.report(target, rule, hits, a_row("both", ours, current))
@@ -748,11 +779,12 @@ cdef class _Rebase:
         return 0
 
     cdef int lose(
-        self, _Write own, tuple target, list hits, tuple rule, object before, str winner, object theirs
+        self, _Write own, tuple target, list hits, tuple rule, str winner, object theirs
     ) except -1:
         """`own` is not taken over; to the ops after it that looks as if it had been taken back."""
         cdef dict meta = (<_Hit>hits[-1]).write.meta if hits else NO_META
         cdef str kind = "add" if own.kind == "remove" else "remove"
+        cdef object before = self.before(own)
         cdef _Write undo
         self.report(target, rule, hits, a_row(winner, own.value, theirs))
         if own.kind == "replace" or (own.kind == "add" and not own.in_list and (before is not UNKNOWN or hits)):
@@ -789,7 +821,7 @@ cdef class _Rebase:
 
     cdef int report(self, tuple path, tuple rule, list hits, dict row) except -1:
         cdef dict meta = (<_Hit>hits[-1]).write.meta if hits else NO_META
-        row = {"path": join_pointer(path), "policy": rule[0], **row}
+        row = {"path": pointer_of(path), "policy": rule[0], **row}
         if "version" in meta:
             row["theirs_version"] = meta["version"]
         if "device" in meta:
@@ -799,7 +831,7 @@ cdef class _Rebase:
         self.conflicts.append(row)
         return 0
 
-    cdef bint merge_list(self, tuple rule, tuple place, str kind, tuple path, object value, _Write own) except -1:
+    cdef bint merge_list(self, tuple rule, tuple place, dict op) except -1:
         """Merge the whole list a set or append policy governs; False when that is not what this op is about."""
         cdef tuple governed = place[: rule[2]]
         cdef list hits = [], lost = []
@@ -816,7 +848,8 @@ cdef class _Rebase:
                 # the push may reorder the list in several ops: each merges anew from where the first one began
                 before, theirs, rows = one.write.merge
                 break
-        ours = get(apply_patch(self.ours, [an_op(kind, path, value)], depth_max=DEPTH_LIMIT), governed)
+        ours = get(apply_patch(self.ours, [op], depth_max=DEPTH_LIMIT), governed)
+        before = [] if before is UNKNOWN else before  # both sides made the list: it began empty
         for each in (before, theirs, ours, current):
             if not isinstance(each, list):
                 return False
@@ -827,7 +860,7 @@ cdef class _Rebase:
         else:
             merged = unite(before, ours, theirs)
         for edit in diff(current, merged, depth_max=DEPTH_LIMIT):
-            edit["path"] = join_pointer(target) + edit["path"]
+            edit["path"] = pointer_of(target) + edit["path"]
             self.emit(edit)
         for index, winner, mine, other in lost:
             row = a_row(winner, UNKNOWN if mine is ... else mine, other)
@@ -838,7 +871,7 @@ cdef class _Rebase:
         settled = write("replace", governed, in_list, merged, (<_Hit>hits[-1]).write.meta)
         settled.merge = (before, theirs, self.conflicts[told:])
         self.writes = [settled, *carry(self.writes, write("replace", governed, in_list, ours, NO_META))]
-        self.did(an_op(kind, path, value))
+        self.did(op)
         return True
 
 

@@ -39,7 +39,8 @@ def _edit(draw: st.DrawFn, value: Any) -> Any:
         if value and goes_down:
             key = draw(st.sampled_from(sorted(value)))
             return {**value, key: _edit(draw, value[key])}
-        if value and draw(st.booleans()):
+        is_removal = draw(st.booleans())
+        if value and is_removal:
             gone = draw(st.sampled_from(sorted(value)))
             return {key: item for key, item in value.items() if key != gone}
         return {**value, draw(st.sampled_from(NAMES)): draw(values)}
@@ -73,8 +74,6 @@ def forks(draw: st.DrawFn, sides: int = 2) -> list[dict[str, Any]]:
 
 tables: st.SearchStrategy[dict[str, Any] | None] = st.none() | st.dictionaries(
     st.sampled_from(["", "/a", "/*", "/a/b", "/*/*", "/b/0", "/c/*/a", "/0"]),
-    st.sampled_from(
-        ["last", "latest", "max", "min", "counter", "set", "append", "owner", "playhead", "manual"]
-    ),
+    st.sampled_from(["last", "latest", "max", "min", "counter", "set", "append", "owner", "playhead", "manual"]),
     max_size=4,
 )

@@ -52,7 +52,9 @@ def test_a_diff_of_lists_costs_at_most_an_op_an_item(core: ModuleType, a: list[i
 
 @each_core
 @EXAMPLES
-@given(st.lists(few_scalars, max_size=10), st.integers(0, 10), few_scalars, st.sampled_from(["add", "remove", "replace"]))
+@given(
+    st.lists(few_scalars, max_size=10), st.integers(0, 10), few_scalars, st.sampled_from(["add", "remove", "replace"])
+)
 def test_one_item_changed_is_one_op(core: ModuleType, items: list[Any], at: int, value: Any, how: str) -> None:
     at = min(at, len(items) if how == "add" else len(items) - 1)
     if at < 0:
@@ -103,7 +105,7 @@ def _outcome(core: ModuleType, *args: Any, **limits: Any) -> Any:
         return type(error), str(error)
 
 
-@settings(max_examples=600)
+@settings(max_examples=400)
 @given(documents, st.lists(wild_ops, max_size=6), st.integers(0, 120), st.integers(1, 6))
 def test_any_patch_gives_the_twins_answer_or_error(doc: Any, ops: list[Any], size_max: int, depth_max: int) -> None:
     if not _nests_within(doc, depth_max):
@@ -117,7 +119,9 @@ def test_any_patch_gives_the_twins_answer_or_error(doc: Any, ops: list[Any], siz
 
 def _nests_within(value: Any, depth: int) -> bool:
     children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-    return not isinstance(value, dict | list) or (depth > 0 and all(_nests_within(child, depth - 1) for child in children))
+    return not isinstance(value, dict | list) or (
+        depth > 0 and all(_nests_within(child, depth - 1) for child in children)
+    )
 
 
 @st.composite
@@ -172,7 +176,7 @@ def test_measure_is_the_length_orjson_writes(core: ModuleType, value: Any) -> No
 
 
 @each_core
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(floats)
 def test_a_floats_length_is_the_length_orjson_writes(core: ModuleType, value: float) -> None:
     assert core.measure(value) == len(orjson.dumps(value))
@@ -186,7 +190,7 @@ def test_the_canonical_form_is_what_another_implementation_writes(core: ModuleTy
 
 
 @each_core
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(floats)
 def test_the_canonical_number_is_what_another_implementation_writes(core: ModuleType, value: float) -> None:
     assert core.canonical(value) == rfc8785.dumps(value)
@@ -233,9 +237,11 @@ def test_a_refused_size_names_the_first_op_that_went_over(
             try:
                 core.apply_measured(doc, core.measure(doc), ops, size_max=size_max)
             except StateTooLarge as error:
-                assert f"op {index}:" in str(error)
-                return
-            raise AssertionError("a state over the limit was built")
+                refused = str(error)
+            else:
+                refused = "nothing"
+            assert refused.startswith(f"op {index}:")
+            return
     core.apply_measured(doc, core.measure(doc), ops, size_max=size_max)
 
 
@@ -255,4 +261,7 @@ def test_any_pointer_resolves_or_is_refused_by_name(core: ModuleType, pointer: s
         found = core.resolve(doc, pointer, nothing)
         assert (found is nothing) or core.resolve(doc, pointer) is found
     except PatchError as error:
-        assert error.pointer == pointer
+        refused = error.pointer
+    else:
+        refused = pointer
+    assert refused == pointer

@@ -73,9 +73,7 @@ def test_merge_of_states_is_the_rebase_of_their_differences(core: ModuleType, fo
 @each_core
 @EXAMPLES
 @given(forks(sides=4), tables, st.booleans())
-def test_a_rebased_push_applies_after_many_commits(
-    core: ModuleType, fork: Fork, table: Any, is_owner: bool
-) -> None:
+def test_a_rebased_push_applies_after_many_commits(core: ModuleType, fork: Fork, table: Any, is_owner: bool) -> None:
     base, ours, *states = fork
     policies = None if table is None else core.compile_policies(table)
     log, state = [], base
@@ -145,7 +143,7 @@ def test_number_policies_commute(core: ModuleType, policy: str, base: Any, a: An
     assert one == other
     if core.equal(base, a) or core.equal(base, b) or core.equal(a, b):
         return  # one side is unchanged, or both agree
-    assert one == {"max": max, "min": min, "counter": lambda x, y: x + y - base}[policy](a, b)
+    assert one == {"max": max(a, b), "min": min(a, b), "counter": a + b - base}[policy]
 
 
 @each_core
@@ -174,15 +172,13 @@ def _unique(core: ModuleType, items: list[Any]) -> list[Any]:
 @each_core
 @EXAMPLES
 @given(*[st.lists(st.integers(0, 12), max_size=5, unique=True)] * 3, st.booleans())
-def test_append_loses_no_item_and_doubles_none(
-    core: ModuleType, base: Any, a: Any, b: Any, by_id: bool
-) -> None:
+def test_append_loses_no_item_and_doubles_none(core: ModuleType, base: Any, a: Any, b: Any, by_id: bool) -> None:
     wrap = (lambda item: {"id": item}) if by_id else (lambda item: item)
     policies = core.compile_policies({"/log": "append"})
     ours, theirs = base + [n for n in a if n not in base], base + [n for n in b if n not in base]
-    merged = core.merge3(
-        *({"log": [wrap(item) for item in items]} for items in (base, ours, theirs)), policies
-    ).state["log"]
+    merged = core.merge3(*({"log": [wrap(item) for item in items]} for items in (base, ours, theirs)), policies).state[
+        "log"
+    ]
     expected = theirs + [item for item in ours if item not in theirs]
     assert merged == [wrap(item) for item in expected]
 
@@ -190,9 +186,7 @@ def test_append_loses_no_item_and_doubles_none(
 @each_core
 @EXAMPLES
 @given(forks(sides=3), tables, st.permutations([0, 1, 2]))
-def test_replicas_that_apply_the_log_converge(
-    core: ModuleType, fork: Fork, table: Any, order: list[int]
-) -> None:
+def test_replicas_that_apply_the_log_converge(core: ModuleType, fork: Fork, table: Any, order: list[int]) -> None:
     """Three devices push from one base, in any order of arrival; each replica holds its own push optimistically."""
     base, *states = fork
     policies = None if table is None else core.compile_policies(table)
@@ -275,7 +269,10 @@ def _rebase_or_refuse(core: ModuleType, base: Any, ours: Any, theirs: Any, polic
     try:
         core.rebase(ours, [theirs], policies, base=base)
     except PatchError as error:
-        assert error.reason
+        reason = error.reason
+    else:
+        reason = "none was needed"
+    assert reason
 
 
 @settings(max_examples=400)

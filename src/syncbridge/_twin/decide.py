@@ -84,6 +84,7 @@ def decide(
     if _is_number(ours) and _is_number(current):
         if (rule.policy == "max" and current >= ours) or (rule.policy == "min" and current <= ours):
             return _lost("theirs", ours, current)
+        before = 0 if before is UNKNOWN else before  # both sides began to count: from nothing
         if rule.policy == "counter" and is_known and _is_number(before):
             total = current + (ours - before)
             if abs(total) <= INTEGER_MAX:

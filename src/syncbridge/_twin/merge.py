@@ -289,6 +289,7 @@ class _Rebase:
             (_get(self.ours, governed), _get(self.merged, target), []),
         )
         ours, current = _get(after, governed), _get(self.merged, target)
+        before = [] if before is UNKNOWN else before  # both sides made the list: it began empty
         if not all(isinstance(value, list) for value in (before, theirs, ours, current)):
             return False
         self.conflicts = [row for row in self.conflicts if not any(row is old for old in rows)]
