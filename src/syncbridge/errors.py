@@ -10,7 +10,7 @@
     |   |-- TokenMissing  TokenInvalid  TokenExpired  BadCredentials  Forbidden  OriginForbidden
     |   |-- NotFound  AccountExists  DeviceLimit  DeviceReplaced  DeviceUnknown
     |   |-- NotJoined  JoinsExceeded  SessionEnded  EpochUnknown  BaseInFuture  BaseTooOld
-    |   |-- SeqGap  SeqConflict  SeqSettled  StaleOwner  StaleFence  StalePosition  PlayheadIntent  OpenReadonly
+    |   |-- SeqGap  SeqConflict  SeqSettled  ContextRefused  StaleOwner  StaleFence  StalePosition  PlayheadIntent  OpenReadonly
     |   |-- HandoffSelf  HandoffBusy  HandoffUnknown  HandoffExpired  HandoffWithdrawn  CodeInvalid
     |   `-- PreconditionFailed  PreconditionRequired  RateLimited  TooSlow
     |-- DependencyFault              something we lean on did not answer; nothing is wrong with the request
@@ -324,6 +324,12 @@ class SeqConflict(ClientFault):
 class SeqSettled(ClientFault):
     code = "seq_settled"
     meaning = "A later push of this device is settled and this one was not applied; give it a new number."
+
+
+class ContextRefused(ClientFault):
+    code = "context_refused"
+    retry = "resync"
+    meaning = "It was made on top of a push that was refused; make it again without that one."
 
 
 class StaleOwner(ClientFault):

@@ -123,6 +123,11 @@ class Chain:
             one.after = before
         one.context = before
 
+    def settled_below(self, one: Pending) -> int:
+        """The number up to which the device has its answers: what ``one`` was made on top of is not in doubt there."""
+        waiting = min((other.seq for other in self.pending if other.phase is not Phase.LOOSE), default=one.seq)
+        return min(waiting, one.seq) - 1
+
     def take(self, own: dict[int, Entry]) -> list[tuple[Pending, Entry]]:
         """The edits on the wire that are these entries, by number; the chain holds them no more (`settle` follows)."""
         taken = [(one, own[one.seq]) for one in self.pending if one.is_on_wire and one.seq in own]

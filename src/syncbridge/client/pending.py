@@ -104,9 +104,9 @@ class Pending:
         """Whether a copy of it may be in the log."""
         return self.phase in (Phase.SENT, Phase.AGAIN)
 
-    def as_push(self, session: str) -> Push:
+    def as_push(self, session: str, settled: int) -> Push:
         """The message; equal for equal bodies, so that a repeat has the digest of the first."""
-        return Push(session, self.seq, self.base, self.ops, self.intent, self.fence, self.at, self.epoch)
+        return Push(session, self.seq, self.base, self.ops, self.intent, self.fence, self.at, self.epoch, settled)
 
     def as_row(self) -> PendingRow:
         """What a store keeps of it."""

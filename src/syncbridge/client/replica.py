@@ -61,7 +61,7 @@ RETRY_MS = 250
 ENVELOPE_BYTES = 512
 """Room that a push needs beside its ops within `message_bytes_max`."""
 
-_MENDED_BY_JOIN = frozenset({"base_too_old", "base_in_future", "epoch_unknown", "bad_patch"})
+_MENDED_BY_JOIN = frozenset({"base_too_old", "base_in_future", "epoch_unknown", "bad_patch", "context_refused"})
 """A patch was tried here before it was sent: where it is bad, the server saw it on another document than we did."""
 _MENDED_BY_NUMBER = frozenset({"seq_settled", "seq_conflict"})
 _BASE_IS_GONE = frozenset({"epoch", "behind", "ahead"})
@@ -206,7 +206,7 @@ class Replica:
             if through is not None and one.revision > through:
                 break
             one.phase = Phase.SENT
-            pushes.append(one.as_push(self.session))
+            pushes.append(one.as_push(self.session, self._chain.settled_below(one)))
         return pushes
 
     def retry_at(self) -> int | None:

@@ -4,15 +4,15 @@ Exactly once is decided by three verdicts on a push's ``seq``: it is *settled* (
 is *next* (judge it), or it leaves a *gap* (something was lost on the way: nothing may overtake it). Accepted pushes
 are settled in the log; refused ones here, at most ``inflight_max`` a device.
 
-A refusal is final for its number: when a later number is accepted, the refused one can never be applied, not even
-after a restart that forgot it, because the log then ends past it.
+A refusal is final for its number until the device joins again; there the server says how far the log has its
+numbers, and everything past that is free to be made anew.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from syncbridge.core.messages import ServerMessage
+from syncbridge.core.messages import Reject, ServerMessage
 
 
 class Ledger:
@@ -29,9 +29,20 @@ class Ledger:
         """The number the next push of ``device`` carries, when ``last_seq`` is its last one in the log."""
         return max(last_seq + 1, self._floors.get(device, 1))
 
-    def raise_floor(self, device: str, seq: int) -> None:
-        """The device says that everything below ``seq`` is settled."""
-        self._floors[device] = max(self._floors.get(device, 1), seq)
+    def resume(self, device: str, seq: int) -> None:
+        """The device joined: its numbers go on at ``seq``, and what was refused past that is forgotten."""
+        self._floors[device] = seq
+        answers = self._answers.get(device)
+        if answers is not None:
+            for refused in [refused for refused in answers if refused >= seq]:
+                del answers[refused]
+
+    def has_refused(self, device: str, after: int, before: int) -> bool:
+        """Whether a push between the two numbers, both excluded, was refused."""
+        answers = self._answers.get(device)
+        if not answers:
+            return False
+        return any(after < seq < before and isinstance(answers[seq][1], Reject) for seq in answers)
 
     def answer(self, device: str, seq: int) -> tuple[int, ServerMessage] | None:
         """(body digest, first answer) of a push that was answered without an entry."""
@@ -41,7 +52,7 @@ class Ledger:
     def settle(self, device: str, seq: int, digest: int, answer: ServerMessage, kept_max: int) -> None:
         """Push ``seq`` is answered, without an entry, for good."""
         self._undo.append((device, seq, self._floors.get(device, 1)))
-        self.raise_floor(device, seq + 1)
+        self._floors[device] = seq + 1
         answers = self._answers.setdefault(device, OrderedDict())
         answers[seq] = (digest, answer)
         while len(answers) > kept_max:
@@ -55,5 +66,5 @@ class Ledger:
         """What was learnt since `begin` is forgotten."""
         for device, seq, floor in reversed(self._undo):
             self._floors[device] = floor
-            self._answers[device].pop(seq, None)
+            self._answers.get(device, OrderedDict()).pop(seq, None)
         self._undo.clear()

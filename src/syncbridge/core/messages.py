@@ -75,7 +75,9 @@ class Push(ClientMessage, frozen=True, tag="push"):
     """Change the state.
 
     ``ops`` were made on the state at version ``base`` with the device's own unanswered pushes on top.
-    ``at`` is when the edit was made, in server time.
+    ``at`` is when the edit was made, in server time. ``settled`` is the highest number whose answer the device had
+    when it made the ops; without it, every number below ``seq``. A push made on top of one that was refused is
+    refused too (`context_refused`): its ops mean nothing without it.
     """
 
     session: Id
@@ -86,6 +88,7 @@ class Push(ClientMessage, frozen=True, tag="push"):
     fence: Natural | None = None
     at: Natural | None = None
     epoch: Ref | None = None
+    settled: Natural | None = None
 
 
 class HandoffOffer(ClientMessage, frozen=True, tag="handoff.offer"):

@@ -17,6 +17,7 @@ from syncbridge.core.answers import error_about
 from syncbridge.core.batch import Batch
 from syncbridge.core.effects import DropMember, Measured, Send
 from syncbridge.core.entry import Entry
+from syncbridge.core.log import Work
 from syncbridge.core.messages import Ack, Reject, ServerMessage
 
 # -- pushes -----------------------------------------------------------------------------------------------------
@@ -48,6 +49,8 @@ def push(batch: Batch, event: on.PushReceived) -> None:
             machine.ledger.settle(device, seq, event.digest, ack, limits.inflight_max)
             batch.answer(Send(event.connection, ack))
             return
+        if message.settled is not None and machine.ledger.has_refused(device, message.settled, seq):
+            raise errors.ContextRefused
         change = Change(device, seq, message.base, message.ops, message.intent, message.at, message.fence)
         verdict = admit(log, change, machine.kind, limits, batch.now_ms)
     except errors.ClientFault as fault:
@@ -58,6 +61,7 @@ def push(batch: Batch, event: on.PushReceived) -> None:
         return
     entry = verdict.entry
     batch.append(entry, digest=event.digest, state=verdict.state, size=verdict.size, but=event.connection)
+    log.remember(device, Work(entry.version, change.base, verdict.made_on, change.ops))
     batch.answer(Send(event.connection, _ack(event, entry)))
     for row in entry.conflicts:
         batch.effects.append(Measured("conflict", 1, str(row.get("policy", ""))))
@@ -129,8 +133,7 @@ def join(batch: Batch, event: on.MemberJoined) -> None:
         have, reason = (position.version, "") if position.epoch == log.epoch else (None, "epoch")
     batch.remember(event.connection)
     is_new = members.join(event.connection, event.device, log.version)
-    if message.seq is not None:
-        machine.ledger.raise_floor(event.device, message.seq)
+    machine.ledger.resume(event.device, max(message.seq or 1, log.last_seq(event.device) + 1))
     joined = batch.joined(event.connection, have, reason, message.ref)
     batch.say(Send(event.connection, joined))
     batch.say(Measured("resume", 1, joined.reason or joined.mode))

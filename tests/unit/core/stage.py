@@ -169,11 +169,12 @@ class Stage:
         at: int | None = None,
         fence: int | None = None,
         epoch: str | None = None,
+        settled: int | None = None,
     ) -> m.Ack | m.Reject:
         """The answer; ``seq`` goes on by itself unless given."""
         if seq is None:
             seq = self.seq[device] = self.seq.get(device, 0) + 1
-        push = m.Push(self.session, seq, base, ops, intent, fence, at, epoch)
+        push = m.Push(self.session, seq, base, ops, intent, fence, at, epoch, settled)
         self.happens(on.PushReceived(ConnectionId(device), DeviceId(device), push, push_digest(push)))
         if self.holds:
             return m.Reject(self.session, seq, "held", "same", "", 0)

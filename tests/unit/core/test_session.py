@@ -30,6 +30,10 @@ def breaths(value: int) -> list[dict[str, Any]]:
     return [{"op": "replace", "path": "/totals/breaths", "value": value}]
 
 
+def volume(value: int) -> list[dict[str, Any]]:
+    return [{"op": "replace", "path": "/settings/volume", "value": value}]
+
+
 # -- the whole product ------------------------------------------------------------------------------------------
 
 
@@ -271,6 +275,27 @@ def test_after_a_crash_a_device_goes_on_past_its_refused_numbers(stage: Stage) -
     late = stage.pushes("phone", [{"op": "remove", "path": "/nothing"}], base=2, seq=2)
     assert isinstance(late, m.Reject)
     assert late.code == "seq_settled"
+
+
+def test_push_made_on_top_of_a_refused_one_is_refused_and_the_next_ones_with_it(stage: Stage) -> None:
+    stage.pushes("phone", [{"op": "add", "path": "/marks/0", "value": {"id": "a"}}], base=1, seq=1)
+    out_of_range = [{"op": "add", "path": "/marks/0", "value": {"id": "b"}}, *volume(1_000)]
+    first = stage.pushes("phone", out_of_range, base=2, seq=2, settled=1)
+    assert isinstance(first, m.Reject)
+    assert first.code == "validation_failed"
+    on_top = stage.pushes("phone", [{"op": "remove", "path": "/marks/0"}], base=2, seq=3, settled=1)
+    next_one = stage.pushes("phone", breaths(1), base=2, seq=4, settled=1)
+    assert [answer.code for answer in (on_top, next_one) if isinstance(answer, m.Reject)] == ["context_refused"] * 2
+    assert stage.state["marks"] == [{"id": "a"}]
+    assert isinstance(stage.pushes("phone", breaths(1), base=2, seq=5, settled=4), m.Ack)
+
+
+def test_after_a_join_refused_numbers_are_free_for_other_bodies(stage: Stage) -> None:
+    stage.pushes("phone", breaths(1), base=1, seq=1)
+    stage.pushes("phone", [{"op": "remove", "path": "/nothing"}], base=2, seq=2)
+    joined = stage.joins("phone", version=2, seq=2)
+    assert joined.last_seq == 1
+    assert isinstance(stage.pushes("phone", breaths(2), base=2, seq=2), m.Ack)
 
 
 @pytest.mark.parametrize(
