@@ -10,7 +10,8 @@
     |   |-- TokenMissing  TokenInvalid  TokenExpired  BadCredentials  Forbidden  OriginForbidden
     |   |-- NotFound  AccountExists  DeviceLimit  DeviceReplaced  DeviceUnknown
     |   |-- NotJoined  JoinsExceeded  SessionEnded  EpochUnknown  BaseInFuture  BaseTooOld
-    |   |-- SeqGap  SeqConflict  SeqSettled  ContextRefused  StaleOwner  StaleFence  StalePosition  PlayheadIntent  OpenReadonly
+    |   |-- SeqGap  SeqConflict  SeqSettled  ContextRefused
+    |   |-- StaleOwner  StaleFence  StalePosition  PlayheadIntent  OpenReadonly
     |   |-- HandoffSelf  HandoffBusy  HandoffUnknown  HandoffExpired  HandoffWithdrawn  CodeInvalid
     |   `-- PreconditionFailed  PreconditionRequired  RateLimited  TooSlow
     |-- DependencyFault              something we lean on did not answer; nothing is wrong with the request

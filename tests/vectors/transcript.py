@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from syncbridge.core import connection as c
+from syncbridge.core import connection_events as c
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
+from syncbridge.core.connection import ConnectionMachine
 from syncbridge.core.digest import push_digest, state_hash
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
 from syncbridge.core.log import SessionLog, founding
@@ -52,7 +53,7 @@ class Play:
         self.committed: list[do.Commit] = []
         self.held: list[do.Commit] = []
         self.is_holding = False
-        self.connections: dict[str, c.ConnectionMachine] = {}
+        self.connections: dict[str, ConnectionMachine] = {}
         self.heard_at: dict[str, int] = {}
         self.timers: dict[str, int] = {}
         self.hears: dict[str, list[Json]] = {}
@@ -113,7 +114,7 @@ class Play:
     # -- devices ------------------------------------------------------------------------------------------------
 
     def _connect(self, device: str) -> None:
-        machine = self.connections[device] = c.ConnectionMachine(ConnectionId(device), self.limits)
+        machine = self.connections[device] = ConnectionMachine(ConnectionId(device), self.limits)
         self.heard_at.pop(device, None)
         info = DeviceInfo(device)
         machine.receive(c.Opened(), self.now_ms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from syncbridge.core.connection import Draining
+from syncbridge.core.connection_events import Draining
 from syncbridge.runtime.engine import Engine
 
 SPREAD_MS_MAX: Final = 20_000

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
 
-from syncbridge.core.connection import (
+from syncbridge.core.connection import ConnectionMachine
+from syncbridge.core.connection_events import (
     Admit,
     Admitted,
     Announce,
     AnyConnectionEffect,
     AnyConnectionEvent,
     CloseConnection,
-    ConnectionMachine,
     ConnectionTimer,
     MalformedReceived,
     MessageReceived,

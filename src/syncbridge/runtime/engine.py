@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from syncbridge.core.connection import AnyConnectionEvent, Dismissed, RosterKnown, SessionLost
+from syncbridge.core.connection_events import AnyConnectionEvent, Dismissed, RosterKnown, SessionLost
 from syncbridge.core.effects import (
     Broadcast,
     CancelTimer,

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from syncbridge import errors
-from syncbridge.core import connection as c
+from syncbridge.core import connection_events as c
 from syncbridge.core import events as on
 from syncbridge.core import messages as m
+from syncbridge.core.connection import KEPT_MESSAGES_MAX, ConnectionMachine, ConnectionState
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
 from syncbridge.limits import Limits
 
@@ -21,14 +22,14 @@ ADMITTED = c.Admitted(AccountId("anna"), DeviceId("phone"), NOW + 900_000, (PHON
 
 
 @pytest.fixture
-def machine() -> c.ConnectionMachine:
-    machine = c.ConnectionMachine(ConnectionId("c1"), Limits())
+def machine() -> ConnectionMachine:
+    machine = ConnectionMachine(ConnectionId("c1"), Limits())
     machine.receive(c.Opened(), NOW)
     return machine
 
 
 @pytest.fixture
-def ready(machine: c.ConnectionMachine) -> c.ConnectionMachine:
+def ready(machine: ConnectionMachine) -> ConnectionMachine:
     machine.receive(HELLO, NOW)
     machine.receive(ADMITTED, NOW)
     return machine
@@ -84,13 +85,13 @@ def every_event() -> list[Any]:
     return [*others.values(), *(c.MessageReceived(message) for message in every_message())]
 
 
-def machine_in(state: c.ConnectionState) -> c.ConnectionMachine:
-    machine = c.ConnectionMachine(ConnectionId("c1"), Limits())
-    steps: dict[c.ConnectionState, list[Any]] = {
-        c.ConnectionState.AWAITING: [],
-        c.ConnectionState.CHECKING: [HELLO],
-        c.ConnectionState.READY: [HELLO, ADMITTED, c.MessageReceived(m.Join("s1"))],
-        c.ConnectionState.CLOSED: [HELLO, ADMITTED, c.MessageReceived(m.Join("s1")), c.Dismissed("forbidden")],
+def machine_in(state: ConnectionState) -> ConnectionMachine:
+    machine = ConnectionMachine(ConnectionId("c1"), Limits())
+    steps: dict[ConnectionState, list[Any]] = {
+        ConnectionState.AWAITING: [],
+        ConnectionState.CHECKING: [HELLO],
+        ConnectionState.READY: [HELLO, ADMITTED, c.MessageReceived(m.Join("s1"))],
+        ConnectionState.CLOSED: [HELLO, ADMITTED, c.MessageReceived(m.Join("s1")), c.Dismissed("forbidden")],
     }
     for step in steps[state]:
         machine.receive(step, NOW)
@@ -98,16 +99,16 @@ def machine_in(state: c.ConnectionState) -> c.ConnectionMachine:
     return machine
 
 
-@pytest.mark.parametrize("state", list(c.ConnectionState), ids=lambda state: state.value)
+@pytest.mark.parametrize("state", list(ConnectionState), ids=lambda state: state.value)
 @pytest.mark.parametrize("event", every_event(), ids=lambda e: type(getattr(e, "message", e)).__name__)
-def test_every_event_in_every_state_gives_effects_and_never_raises(state: c.ConnectionState, event: Any) -> None:
+def test_every_event_in_every_state_gives_effects_and_never_raises(state: ConnectionState, event: Any) -> None:
     machine = machine_in(state)
     effects = machine.receive(event, NOW)
     assert all(isinstance(effect, typing.get_args(c.AnyConnectionEffect)) for effect in effects)
-    if state is c.ConnectionState.CLOSED:
+    if state is ConnectionState.CLOSED:
         assert all(isinstance(effect, c.ToSession) for effect in effects)
     if close_in(effects) is not None:
-        assert machine.state is c.ConnectionState.CLOSED
+        assert machine.state is ConnectionState.CLOSED
 
 
 @pytest.mark.parametrize(
@@ -115,13 +116,13 @@ def test_every_event_in_every_state_gives_effects_and_never_raises(state: c.Conn
     [message for message in every_message() if not isinstance(message, m.Hello)],
     ids=lambda e: type(e).__name__,
 )
-def test_anything_before_hello_closes_with_4401(machine: c.ConnectionMachine, message: Any) -> None:
+def test_anything_before_hello_closes_with_4401(machine: ConnectionMachine, message: Any) -> None:
     effects = machine.receive(c.MessageReceived(message), NOW)
     assert messages_in(effects)[0].code == "hello_required"
     assert close_in(effects) == 4401
 
 
-def test_hello_is_admitted_and_welcomed_with_limits(machine: c.ConnectionMachine) -> None:
+def test_hello_is_admitted_and_welcomed_with_limits(machine: ConnectionMachine) -> None:
     asked = machine.receive(HELLO, NOW)
     assert asked == [c.Admit("token", PHONE)]
     effects = machine.receive(ADMITTED, NOW)
@@ -131,26 +132,26 @@ def test_hello_is_admitted_and_welcomed_with_limits(machine: c.ConnectionMachine
     assert c.Announce(AccountId("anna"), DeviceId("phone")) in effects
 
 
-def test_no_hello_in_time_closes_with_4401(machine: c.ConnectionMachine) -> None:
+def test_no_hello_in_time_closes_with_4401(machine: ConnectionMachine) -> None:
     assert close_in(machine.receive(c.ConnectionTimer("hello"), NOW + 10_000)) == 4401
 
 
-def test_silent_gate_is_bounded_by_the_hello_timer(machine: c.ConnectionMachine) -> None:
+def test_silent_gate_is_bounded_by_the_hello_timer(machine: ConnectionMachine) -> None:
     machine.receive(HELLO, NOW)
     assert close_in(machine.receive(c.ConnectionTimer("hello"), NOW + 10_000)) == 4401
 
 
-def test_hello_timer_leaves_an_admitted_device_alone(ready: c.ConnectionMachine) -> None:
+def test_hello_timer_leaves_an_admitted_device_alone(ready: ConnectionMachine) -> None:
     assert ready.receive(c.ConnectionTimer("hello"), NOW + 10_000) == []
 
 
-def test_unknown_protocol_version_is_named(machine: c.ConnectionMachine) -> None:
+def test_unknown_protocol_version_is_named(machine: ConnectionMachine) -> None:
     effects = machine.receive(c.MessageReceived(m.Hello("t", PHONE, 2)), NOW)
     assert messages_in(effects)[0].code == "protocol_unsupported"
     assert close_in(effects) == 4400
 
 
-def test_device_limit_lists_the_devices(machine: c.ConnectionMachine) -> None:
+def test_device_limit_lists_the_devices(machine: ConnectionMachine) -> None:
     machine.receive(HELLO, NOW)
     devices = tuple(m.DeviceInfo(f"d{n}", f"Device {n}") for n in range(5))
     effects = machine.receive(c.Refused("device_limit", "five devices", devices), NOW)
@@ -158,7 +159,7 @@ def test_device_limit_lists_the_devices(machine: c.ConnectionMachine) -> None:
     assert close_in(effects) == errors.DeviceLimit.close_code
 
 
-def test_what_a_device_says_before_welcome_follows_in_order(machine: c.ConnectionMachine) -> None:
+def test_what_a_device_says_before_welcome_follows_in_order(machine: ConnectionMachine) -> None:
     machine.receive(HELLO, NOW)
     assert machine.receive(c.MessageReceived(m.Join("s1")), NOW) == []
     machine.receive(c.MessageReceived(m.Push("s1", 1, 1, []), 7), NOW)
@@ -166,26 +167,26 @@ def test_what_a_device_says_before_welcome_follows_in_order(machine: c.Connectio
     assert [type(effect.event) for effect in routed] == [on.MemberJoined, on.PushReceived]
 
 
-def test_what_is_kept_before_welcome_is_bounded(machine: c.ConnectionMachine) -> None:
+def test_what_is_kept_before_welcome_is_bounded(machine: ConnectionMachine) -> None:
     machine.receive(HELLO, NOW)
-    for _ in range(c.KEPT_MESSAGES_MAX):
+    for _ in range(KEPT_MESSAGES_MAX):
         assert machine.receive(c.MessageReceived(m.Clock(1)), NOW) == []
     assert close_in(machine.receive(c.MessageReceived(m.Clock(1)), NOW)) == 4400
 
 
-def test_session_message_without_join_is_answered_not_joined(ready: c.ConnectionMachine) -> None:
+def test_session_message_without_join_is_answered_not_joined(ready: ConnectionMachine) -> None:
     effects = ready.receive(c.MessageReceived(m.Push("s1", 1, 1, [])), NOW)
     assert [(message.code, message.about) for message in messages_in(effects)] == [("not_joined", "push")]
 
 
-def test_joins_are_bounded_but_joining_again_is_free(ready: c.ConnectionMachine) -> None:
+def test_joins_are_bounded_but_joining_again_is_free(ready: ConnectionMachine) -> None:
     for count in range(ready.limits.joins_max):
         ready.receive(c.MessageReceived(m.Join(f"s{count}")), NOW)
     assert messages_in(ready.receive(c.MessageReceived(m.Join("one-more")), NOW))[0].code == "joins_exceeded"
     assert isinstance(ready.receive(c.MessageReceived(m.Join("s0")), NOW)[0], c.ToSession)
 
 
-def test_scoped_token_reaches_its_session_only(machine: c.ConnectionMachine) -> None:
+def test_scoped_token_reaches_its_session_only(machine: ConnectionMachine) -> None:
     machine.receive(HELLO, NOW)
     machine.receive(c.Admitted(AccountId("anna"), DeviceId("phone"), 0, (PHONE,), SessionId("s1")), NOW)
     assert messages_in(machine.receive(c.MessageReceived(m.Join("s2")), NOW))[0].code == "not_found"
@@ -194,7 +195,7 @@ def test_scoped_token_reaches_its_session_only(machine: c.ConnectionMachine) -> 
     assert messages_in(declined)[0].code == "not_joined"
 
 
-def test_every_join_is_left_exactly_once_when_the_socket_goes(ready: c.ConnectionMachine) -> None:
+def test_every_join_is_left_exactly_once_when_the_socket_goes(ready: ConnectionMachine) -> None:
     for session in ("s1", "s2"):
         ready.receive(c.MessageReceived(m.Join(session)), NOW)
     ready.receive(c.MessageReceived(m.Leave("s1")), NOW)
@@ -203,13 +204,13 @@ def test_every_join_is_left_exactly_once_when_the_socket_goes(ready: c.Connectio
     assert ready.receive(c.PeerClosed(NOW + 5), NOW + 9) == []
 
 
-def test_closed_by_us_still_leaves_its_sessions(ready: c.ConnectionMachine) -> None:
+def test_closed_by_us_still_leaves_its_sessions(ready: ConnectionMachine) -> None:
     ready.receive(c.MessageReceived(m.Join("s1")), NOW)
     assert close_in(ready.receive(c.Dismissed("device_replaced"), NOW)) == 4409
     assert len(ready.receive(c.PeerClosed(NOW), NOW)) == 1
 
 
-def test_malformed_messages_are_answered_then_the_connection_is_closed(ready: c.ConnectionMachine) -> None:
+def test_malformed_messages_are_answered_then_the_connection_is_closed(ready: ConnectionMachine) -> None:
     bad = c.MalformedReceived("bad_message", "expected an object at $.ops[3]")
     for _ in range(ready.limits.bad_messages_max):
         effects = ready.receive(bad, NOW)
@@ -218,7 +219,7 @@ def test_malformed_messages_are_answered_then_the_connection_is_closed(ready: c.
     assert close_in(ready.receive(bad, NOW)) == 4400
 
 
-def test_token_is_warned_of_renewed_and_ends(ready: c.ConnectionMachine) -> None:
+def test_token_is_warned_of_renewed_and_ends(ready: ConnectionMachine) -> None:
     expires = ADMITTED.expires_at
     warned = ready.receive(c.ConnectionTimer("token"), expires - 60_000)
     assert messages_in(warned) == [m.TokenExpiring(expires)]
@@ -230,21 +231,21 @@ def test_token_is_warned_of_renewed_and_ends(ready: c.ConnectionMachine) -> None
     assert close_in(ready.receive(c.ConnectionTimer("token"), expires + 900_000)) == 4401
 
 
-def test_gate_that_is_away_does_not_end_a_session_that_renews(ready: c.ConnectionMachine) -> None:
+def test_gate_that_is_away_does_not_end_a_session_that_renews(ready: ConnectionMachine) -> None:
     effects = ready.receive(c.Refused("unavailable", "later"), NOW)
     assert close_in(effects) is None
     assert messages_in(effects)[0].about == "auth"
 
 
-def test_removed_device_is_cut_off(ready: c.ConnectionMachine) -> None:
+def test_removed_device_is_cut_off(ready: ConnectionMachine) -> None:
     assert close_in(ready.receive(c.RosterKnown((m.DeviceInfo("tv"),)), NOW)) == 4403
 
 
-def test_draining_says_goodbye_with_a_time_and_closes_1012(ready: c.ConnectionMachine) -> None:
+def test_draining_says_goodbye_with_a_time_and_closes_1012(ready: ConnectionMachine) -> None:
     effects = ready.receive(c.Draining(1_500), NOW)
     assert messages_in(effects) == [m.Goodbye("restart", 1_500)]
     assert close_in(effects) == 1012
 
 
-def test_clock_is_answered_with_server_time(ready: c.ConnectionMachine) -> None:
+def test_clock_is_answered_with_server_time(ready: ConnectionMachine) -> None:
     assert messages_in(ready.receive(c.MessageReceived(m.Clock(12.5)), NOW)) == [m.ClockMessage(12.5, NOW, NOW)]
