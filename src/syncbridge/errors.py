@@ -67,7 +67,7 @@ class DependencyFault(SyncBridgeError):
     """A store, a database or the network did not answer; the request itself was fine."""
 
     http_status = 503
-    retry = "later"
+    retry: ClassVar[Retry] = "later"
 
 
 class BrokenInvariant(SyncBridgeError):

@@ -83,7 +83,7 @@ class MessageDecoder:
         try:
             message = self._decode(frame)
             if type(message) is Push:
-                check(message.ops, depth_max=self._depth_max, place="$.ops")  # type: ignore[arg-type]
+                check(message.ops, depth_max=self._depth_max, place="$.ops")
             elif type(message) is Signal:
                 check(message.data, depth_max=self._depth_max, place="$.data")
             elif type(message) is Clock:
