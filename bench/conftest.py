@@ -12,7 +12,6 @@ import os
 import platform
 import time
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ class Bench:
         held = gate.is_held_by(value)
         row = {"gate": name, "value": round(value, 4), "bound": gate.told(), "held": held, **figures}
         self._rows.append({"test": self._test, **row})
-        print(f"\n  {name}: {value:.3f} ({gate.told()}) {figures if figures else ''}")
+        print(f"\n  {name}: {value:.3f} ({gate.told()}) {figures or ''}")
         if self.is_full:
             assert held, f"{name}: {value:.3f}, wanted {gate.told()}: {' '.join(gate.reason.split())}"
 
@@ -102,9 +101,9 @@ def gates() -> dict[str, Gate]:
 
 
 @pytest.fixture
-def bench(request: pytest.FixtureRequest, gates: dict[str, Gate]) -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest, gates: dict[str, Gate]) -> Bench:
     is_full = os.environ.get("SYNCBRIDGE_BENCH", "tiny") == "full"
-    yield Bench(gates, request.config.stash[_ROWS], request.node.name, is_full=is_full)
+    return Bench(gates, request.config.stash[_ROWS], request.node.name, is_full=is_full)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -160,6 +160,6 @@ def test_fanout_over_sockets_keeps_most_of_the_bare_rate(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             figures.update(runner.run(measure(bench, size_kib, tmp_path)))
 
-    benchmark.pedantic(whole, rounds=1, iterations=1)
+    benchmark.pedantic(whole, rounds=1, iterations=1)  # type: ignore[no-untyped-call]
     benchmark.extra_info |= figures
     bench.gate(f"fanout_{size_kib}_kib", figures.pop("ratio"), **figures)

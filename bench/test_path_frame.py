@@ -73,7 +73,7 @@ def test_path_of_a_frame_costs_a_small_multiple_of_the_bare_work(
             if name != "bare":
                 seq += count
 
-    benchmark.pedantic(one_round, rounds=rounds, iterations=1)
+    benchmark.pedantic(one_round, rounds=rounds, iterations=1)  # type: ignore[no-untyped-call]
 
     assert node.outlets[0].last == msgspec.json.encode(Ack("ses-1", seq - 1, seq, node.now_ms()))
     assert [outlet.frames for outlet in node.outlets[1:]] == [node.outlets[1].frames] * 4
