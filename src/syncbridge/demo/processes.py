@@ -21,6 +21,8 @@ from syncbridge.demo.rest import Rest
 READY_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 5.0
+LINE_BYTES_MAX = 16 * 1024 * 1024
+"""A summary is one line, and holds every edit and every conflict."""
 _LOG_LINES = 12
 
 
@@ -128,6 +130,7 @@ class DeviceProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
+                limit=LINE_BYTES_MAX,
             )
         device = cls(name, process, tell)
         begin = time.perf_counter()

@@ -248,8 +248,12 @@ class Story:
             await asyncio.sleep(0.1)
         state = await self._rest.state(self._session)
         edits = [edit for summary in summaries.values() for edit in summary.edits]
-        counted = accounting.tally(edits, state)
-        broken = [*failed, *accounting.broken(self._handoffs, counted, hashes)]
+        if len(summaries) == len(self._devices):
+            counted = accounting.tally(edits, state)
+            broken = [*failed, *accounting.broken(self._handoffs, counted, hashes)]
+        else:  # what a device did that cannot tell of it any more is neither lost nor doubled: it is not known
+            counted = accounting.Tally(len(edits), 0, 0, 0, 0, 0)
+            broken = failed
         if not self._devices:
             raise CannotRun("; ".join(failed) or "no device could join")
         return Account(self._handoffs, counted, accounting.conflicts(list(summaries.values())), hashes, broken)
