@@ -104,6 +104,7 @@ class Measured(Effect, frozen=True):
                                       performed, for then the commit it rests on is durable. Label: mode
     handoff_failed, reject, conflict  1 each. Label: reason, error code, policy
     resume                            1 each. Label: the reason of a snapshot, or `resumed`
+    offline_sync, continuity          1 each. Label: kept or lost
     retry                             how many races in a row this transaction has lost
     """
 

@@ -18,7 +18,7 @@ from syncbridge.core.batch import Batch
 from syncbridge.core.effects import DropMember, Measured, Send
 from syncbridge.core.entry import Entry
 from syncbridge.core.log import Work
-from syncbridge.core.messages import Ack, Reject, ServerMessage
+from syncbridge.core.messages import Ack, Push, Reject, ServerMessage
 
 # -- pushes -----------------------------------------------------------------------------------------------------
 
@@ -58,6 +58,8 @@ def push(batch: Batch, event: on.PushReceived) -> None:
         machine.ledger.settle(device, seq, event.digest, reject, limits.inflight_max)
         batch.answer(Send(event.connection, reject))
         batch.effects.append(Measured("reject", 1, fault.code))
+        if _was_made_offline(batch, message):
+            batch.effects.append(Measured("offline_sync", 1, "lost"))
         return
     entry = verdict.entry
     batch.append(entry, digest=event.digest, state=verdict.state, size=verdict.size, but=event.connection)
@@ -65,7 +67,15 @@ def push(batch: Batch, event: on.PushReceived) -> None:
     batch.answer(Send(event.connection, _ack(event, entry)))
     for row in entry.conflicts:
         batch.effects.append(Measured("conflict", 1, str(row.get("policy", ""))))
+    if _was_made_offline(batch, message):
+        batch.effects.append(Measured("offline_sync", 1, "kept"))
     work_handoffs.tell_ended(batch, entry)
+
+
+def _was_made_offline(batch: Batch, message: Push) -> bool:
+    """It was made longer ago than any live link takes; a report of progress is not anybody's work."""
+    at = message.at
+    return at is not None and message.intent != "progress" and batch.now_ms - at > batch.machine.limits.heartbeat_ms
 
 
 def _settled(batch: Batch, event: on.PushReceived) -> ServerMessage:
@@ -137,6 +147,8 @@ def join(batch: Batch, event: on.MemberJoined) -> None:
     joined = batch.joined(event.connection, have, reason, message.ref)
     batch.say(Send(event.connection, joined))
     batch.say(Measured("resume", 1, joined.reason or joined.mode))
+    if position is not None:
+        batch.say(Measured("continuity", 1, "lost" if joined.reason in ("epoch", "ahead") else "kept"))
     if is_new:
         for news in members.presence(log.session, event.device, log.active):
             batch.say(news)

@@ -17,6 +17,9 @@ from syncbridge.core.entry import Entry, HandoffNote, Position
 from syncbridge.core.ids import DeviceId, HandoffId
 from syncbridge.core.messages import HandoffDone, HandoffFailed, HandoffOffered, HandoffPrepare
 
+CONTINUITY_MS_MAX = 50
+"""So far a playhead may jump without a person noticing that the session was handed over."""
+
 
 def prepare(batch: Batch, note: HandoffNote) -> HandoffPrepare:
     """What the target of a waiting offer is told."""
@@ -94,6 +97,7 @@ def transfer(batch: Batch, note: HandoffNote, *, device: str, heard_at: int | No
         answers = ref and member.device == device
         batch.say(Send(connection, msgspec.structs.replace(done, ref=ref) if answers else done))
     batch.say(Measured("handoff_done", started_at, note.mode))
+    batch.say(Measured("continuity", 1, "kept" if told.uncertainty_ms <= CONTINUITY_MS_MAX else "lost"))
     return told.uncertainty_ms
 
 

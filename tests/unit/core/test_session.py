@@ -423,3 +423,26 @@ def test_queue_is_bounded_and_the_push_past_it_is_answered_busy() -> None:
     stage.holds = False
     stage.commits()
     assert isinstance(stage.pushes("phone", breaths(66), base=1, seq=66), m.Ack)
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+
+
+def figures(stage: Stage, name: str) -> list[str]:
+    return [effect.label for effect in stage.effects if isinstance(effect, do.Measured) and effect.name == name]
+
+
+def test_work_made_offline_is_counted_kept_or_lost(stage: Stage) -> None:
+    made_at = stage.now_ms
+    stage.passes(3_600_000)
+    stage.pushes("phone", breaths(1), base=1, at=made_at)
+    stage.pushes("phone", [{"op": "remove", "path": "/nothing"}], base=1, at=made_at)
+    stage.pushes("phone", breaths(2), base=2, at=stage.now_ms)
+    assert figures(stage, "offline_sync") == ["kept", "lost"]
+
+
+def test_resumes_and_handoffs_are_counted_kept_or_lost(stage: Stage) -> None:
+    stage.joins("laptop", version=1)
+    stage.joins("laptop", version=9)
+    stage.takes("tv")
+    assert figures(stage, "continuity") == ["kept", "lost", "kept"]
