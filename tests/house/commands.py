@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterator
 
-FENCE = re.compile(r"^```(?:sh|bash|console|shell)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Every block is matched whole, whatever its language: else the end of one that is no shell's is taken for a beginning.
+FENCE = re.compile(r"^```([\w ]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELLS = {"", "sh", "bash", "console", "shell"}
 INLINE = re.compile(r"`(make [a-z][a-z-]*[^`]*)`")
 TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
 
@@ -15,7 +17,7 @@ def targets(makefile: str) -> set[str]:
 
 def make_commands(markdown: str) -> Iterator[str]:
     """Targets that the text tells to make, in fenced blocks and in inline code."""
-    lines = [line for block in FENCE.findall(markdown) for line in block.splitlines()]
+    lines = [line for info, block in FENCE.findall(markdown) if info in SHELLS for line in block.splitlines()]
     for line in [*lines, *INLINE.findall(markdown)]:
         words = line.split("#")[0].removeprefix("$ ").split()
         if words[:1] == ["make"]:
