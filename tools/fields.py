@@ -77,6 +77,7 @@ MEANINGS: dict[str, str] = {
     "push.fence": "Apply it only while this is the current fence; left out: whatever the fence is.",
     "push.at": "When the edit was made. Server time as the device estimates it, ms. Left out: now.",
     "push.epoch": "The log that `base` belongs to. Send it always; left out, it is not checked.",
+    "push.settled": "The highest number whose answer the device had when it made the ops. Left out: all below `seq`.",
     "handoff.offer.to": "The device that is asked.",
     "handoff.offer.expires_ms": "How long the offer stands, ms. Left out: 5 s for a target that follows, else 10 min.",
     "signal.data": "Any JSON value.",
