@@ -9,8 +9,8 @@ came between               how
 nothing                    the ops apply as they are
 only the device's own      as they are: its own pushes are its context
 only others'               `rebase` over their ops, entry by entry, so that list indexes shift exactly
-both                       the context is rebuilt from the log (own entries carried back onto the base), then
-                           `rebase` over the difference between context and head
+both                       the context is the base with the device's own pushes as it made them (`log.Work`),
+                           carried as the device carries them; then `rebase` over what leads from it to the head
 ========================== ===================================================================================
 
 The playhead has rules of its own (`judge_playhead`), because there a stale write does harm that no merge mends:
@@ -48,11 +48,12 @@ class Change(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """An accepted change: its entry, and the state it leads to."""
+    """An accepted change: its entry, the state it leads to, and the state that its ops were made on."""
 
     entry: Entry
     state: JsonObject
     size: int
+    made_on: JsonObject
 
 
 def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, now_ms: int) -> Verdict:
@@ -71,8 +72,11 @@ def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, no
         anchor, status, overtaken = judge_playhead(log, change, moves, limits, now_ms)
     else:
         anchor, status, overtaken = None, None, None
+    made_on = log.state
+    if change.base < log.version and change.seq:
+        made_on = _context(log, change.base, change.device, kind)
     if ops and (change.base < log.version or change.device != log.active or not change.device):
-        ops, conflicts = _brought_over(log, change, ops, kind, now_ms)
+        ops, conflicts = _brought_over(log, change, ops, made_on, kind, now_ms)
     if overtaken is not None:
         conflicts = [*conflicts, overtaken]
     if anchor is not None:
@@ -104,7 +108,7 @@ def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, no
         conflicts=conflicts,
         made_at=made_at,
     )
-    return Verdict(entry, state, size)
+    return Verdict(entry, state, size, made_on)
 
 
 def _check_standing(log: SessionLog, change: Change, limits: Limits) -> None:
@@ -126,40 +130,64 @@ def _check_standing(log: SessionLog, change: Change, limits: Limits) -> None:
 
 
 def _brought_over(
-    log: SessionLog, change: Change, ops: list[Op], kind: SessionType, now_ms: int
+    log: SessionLog, change: Change, ops: list[Op], made_on: JsonObject, kind: SessionType, now_ms: int
 ) -> tuple[list[Op], list[Conflict]]:
     is_owner = bool(change.device) and change.device == log.active
     at = now_ms if change.at is None else min(change.at, now_ms)
     since = log.after(change.base)
     device = change.device
-    has_own = any(entry.seq and entry.device == device for entry in since)
-    has_others = any(entry.ops and not (entry.seq and entry.device == device) for entry in since)
-    if not has_others:
+    others = [entry for entry in since if entry.ops and not (entry.seq and entry.device == device)]
+    own = [entry for entry in since if entry.seq and entry.device == device]
+    if not others and made_on is log.state:
         brought = rebase(ops, (), kind.policies, base=log.state, at=at, is_owner=is_owner)
-    elif not has_own:
+    elif not own:
         committed: list[Committed] = [
             {"ops": entry.ops, "version": entry.version, "device": entry.device, "at": entry.made_at or entry.at}
-            for entry in since
-            if entry.ops
+            for entry in others
         ]
-        base = log.state_at(change.base)
-        brought = rebase(ops, committed, kind.policies, base=base, at=at, is_owner=is_owner)
+        brought = rebase(ops, committed, kind.policies, base=made_on, at=at, is_owner=is_owner)
     else:
-        context = _context(log, change.base, since, device, kind)
-        others = [entry for entry in since if entry.ops and not (entry.seq and entry.device == device)]
-        between: list[Committed] = [
-            {"ops": diff(context, log.state), "at": max(entry.made_at or entry.at for entry in others)}
-        ]
-        brought = rebase(ops, between, kind.policies, base=context, at=at, is_owner=is_owner)
-        return brought.ops, [_attributed(dict(row), others) for row in brought.conflicts]
+        last_at = max((entry.made_at or entry.at for entry in others), default=0)
+        between: list[Committed] = [{"ops": diff(made_on, log.state), "at": last_at}]
+        brought = rebase(ops, between, kind.policies, base=made_on, at=at, is_owner=is_owner)
+        return brought.ops, [_attributed(dict(row), others or own) for row in brought.conflicts]
     return brought.ops, [dict(row) for row in brought.conflicts]
 
 
-def _context(log: SessionLog, base: int, since: list[Entry], device: str, kind: SessionType) -> JsonObject:
-    """The state as the device saw it: the base with its own entries, carried back over what others wrote."""
+def _context(log: SessionLog, base: int, device: str, kind: SessionType) -> JsonObject:
+    """The state as the device saw it: that at ``base`` with its own pushes since then on top, as it made them.
+
+    A device carries what it has not seen confirmed over to each new state, and so do we: by the same rebase. The head
+    itself is given back where the device saw just that.
+    """
+    own = [entry for entry in log.after(base) if entry.seq and entry.device == device]
+    if not own:
+        return log.state_at(base)
+    works = [work for work in log.works.get(device, ()) if work.version > base]
+    if works and works[-1].base == base and works[-1].version == own[-1].version:
+        is_head = works[-1].version - base == len(own) == len(works) and all(work.base == base for work in works)
+        return log.state if is_head and works[-1].version == log.version else works[-1].after
+    if len(works) < len(own):
+        return _rebuilt(log, base, device, kind)
+    context = log.state_at(base)
+    for work in works:
+        if work.base == base:
+            context = work.after
+            continue
+        back: list[Committed] = [{"ops": diff(work.before, context)}]
+        try:
+            carried = rebase(work.ops, back, kind.policies, base=work.before).ops
+            context = cast(JsonObject, apply_patch(context, carried))
+        except errors.PatchError:
+            continue
+    return context
+
+
+def _rebuilt(log: SessionLog, base: int, device: str, kind: SessionType) -> JsonObject:
+    """The same, as well as the log alone can tell: after a restart, from what the device's pushes became."""
     context = log.state_at(base)
     before = context
-    for entry in since:
+    for entry in log.after(base):
         if not entry.ops:
             continue
         if entry.seq and entry.device == device:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from syncbridge._ext import measure
 from syncbridge.core.digest import state_hash
 from syncbridge.core.effects import AnyEffect, Deliver, Measured, Send, StateView
-from syncbridge.core.entry import Entry, Position, Txn
+from syncbridge.core.entry import Entry, HandoffNote, Position, Txn
 from syncbridge.core.ids import ConnectionId, JsonObject
 from syncbridge.core.log import SessionLog
 from syncbridge.core.members import Member
@@ -35,6 +35,7 @@ class Batch:
         "_run_but",
         "digests",
         "effects",
+        "ended_offer",
         "entries",
         "events",
         "gone",
@@ -58,6 +59,7 @@ class Batch:
         self.gone: set[ConnectionId] = set()
         self.txn: Txn | None = None
         self.wants_snapshot = False
+        self.ended_offer: HandoffNote | None = None
         self._members_before: dict[ConnectionId, Member | None] = {}
         self._run: Deliver | None = None
         self._run_but: ConnectionId | None = None
@@ -91,6 +93,8 @@ class Batch:
         but: ConnectionId | None = None,
     ) -> None:
         """``entry`` is the next one; every member but ``but`` (who gets an answer of its own) is told."""
+        # What waits now may have been offered in this very batch: the mark does not know it.
+        self.ended_offer = self.log.offer if entry.status in ("completed", "archived") else None
         self.log.append(entry, digest, state, size)
         self.entries.append(entry)
         self.digests.append(digest)

@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from syncbridge import errors
 from syncbridge._ext import apply_measured, apply_patch, measure
 from syncbridge.core.entry import Entry, HandoffNote, Settled, Snapshot, Status
-from syncbridge.core.ids import AccountId, JsonObject, SessionId
+from syncbridge.core.ids import AccountId, JsonObject, Op, SessionId
 from syncbridge.core.playhead import KEY
 from syncbridge.limits import Limits
 
@@ -44,8 +45,41 @@ class Mark(NamedTuple):
     updated_at: int
 
 
+class Work:
+    """A device's accepted push as the device saw it: its ops as sent, and the state that they were made on.
+
+    The log holds what a push became; what the device has on its screen is what it sent. Where the two differ (a
+    removal that another device was first to make leaves nothing in the log), only this tells what the indexes of
+    the device's next push count on.
+    """
+
+    __slots__ = ("_after", "base", "before", "ops", "version")
+
+    def __init__(self, version: int, base: int, before: JsonObject, ops: list[Op]) -> None:
+        self.version = version
+        self.base = base
+        self.before = before
+        self.ops = ops
+        self._after: JsonObject | None = None
+
+    @property
+    def after(self) -> JsonObject:
+        """The state on the device's screen once it had made this; `before` where the ops do not apply to it."""
+        if self._after is None:
+            self._after = _tried(self.before, self.ops)
+        return self._after
+
+
+def _tried(state: JsonObject, ops: list[Op]) -> JsonObject:
+    try:
+        after = apply_patch(state, ops)
+    except errors.PatchError:
+        return state
+    return after if type(after) is dict else state
+
+
 class SessionLog:
-    """See the module's text."""
+    """See the module's text. ``works`` are each device's last pushes, oldest first, as far as this process saw them."""
 
     __slots__ = (
         "account",
@@ -73,6 +107,7 @@ class SessionLog:
         "title",
         "updated_at",
         "version",
+        "works",
     )
 
     def __init__(self, snapshot: Snapshot, limits: Limits) -> None:
@@ -100,6 +135,7 @@ class SessionLog:
         self.settled: dict[str, deque[Settled]] = {
             device: deque(settled) for device, settled in snapshot.settled.items()
         }
+        self.works: dict[str, deque[Work]] = {}
         self.entries: deque[Entry] = deque()
         self.checkpoints: list[tuple[int, JsonObject]] = [(snapshot.version, snapshot.state)]
 
@@ -144,6 +180,17 @@ class SessionLog:
         if version - self.checkpoints[-1][0] >= self.limits.checkpoint_entries:
             self.checkpoints.append((version, state))
 
+    def remember(self, device: str, work: Work) -> None:
+        """The newest entry is this work of ``device``.
+
+        Kept are four times as many as it may have on the wire: what it made offline on an old base counts on those
+        before it in its queue, which were answered meanwhile.
+        """
+        works = self.works.get(device)
+        if works is None:
+            works = self.works[device] = deque(maxlen=4 * self.limits.inflight_max)
+        works.append(work)
+
     def trim(self) -> None:
         """Forget what is past the bounds; to be called when everything appended is committed."""
         excess = len(self.entries) - self.limits.log_entries_kept_max
@@ -183,6 +230,9 @@ class SessionLog:
             entry = self.entries.pop()
             if entry.seq:
                 self.settled[entry.device].pop()
+                works = self.works.get(entry.device)
+                if works and works[-1].version == entry.version:
+                    works.pop()
         while self.checkpoints[-1][0] > mark.version:
             self.checkpoints.pop()
         self.version, self.state, self.size, self.fence, self.active, self.status = mark[:6]

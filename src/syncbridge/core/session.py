@@ -227,6 +227,8 @@ class SessionMachine:
         except errors.SyncBridgeError:
             return self._on_load_failed(on.LoadFailed(errors.StateDamaged.code), now_ms)
         log.trim()
+        if self.log is not None and self.log.epoch == log.epoch:
+            log.works = self.log.works  # what devices had made is no less true of the log read again
         self.log = log
         self.kind = self.types.get(log.kind) or self.types["custom"]
         self.state = SessionState.LIVE
@@ -393,7 +395,9 @@ class SessionMachine:
         log = self.log
         if log is not None:
             log.heard[device] = max(log.heard.get(device, 0), event.heard_at)
-        said = self.members.presence(self.session, device, log.active if log else None)
+        # Who is active by a commit in flight is not so yet, and must not be said.
+        holder = self._batch.mark if self._batch is not None else log
+        said = self.members.presence(self.session, device, holder.active if holder is not None else None)
         return said + (self._rest(now_ms) if self._batch is None else [])
 
     def _on_member_lagging(self, event: on.MemberLagging, _now_ms: int) -> list[AnyEffect]:

@@ -69,7 +69,7 @@ def push(batch: Batch, event: on.PushReceived) -> None:
         batch.effects.append(Measured("conflict", 1, str(row.get("policy", ""))))
     if _was_made_offline(batch, message):
         batch.effects.append(Measured("offline_sync", 1, "kept"))
-    work_handoffs.tell_ended(batch, entry)
+    work_handoffs.tell_ended(batch)
 
 
 def _was_made_offline(batch: Batch, message: Push) -> bool:

@@ -116,11 +116,10 @@ def _withdraw(batch: Batch, note: HandoffNote, *, device: str, reason: str) -> N
     _tell_failed(batch, note, reason)
 
 
-def tell_ended(batch: Batch, entry: Entry) -> None:
-    """An entry that ended the session ended its waiting offer with it."""
-    offer = batch.mark.offer
-    if offer is not None and entry.status in ("completed", "archived"):
-        _tell_failed(batch, offer, "ended")
+def tell_ended(batch: Batch) -> None:
+    """The entry just appended, where it ended the session, ended its waiting offer with it."""
+    if batch.ended_offer is not None:
+        _tell_failed(batch, batch.ended_offer, "ended")
 
 
 def _on_a_connection(work: Callable[[Batch, Any], None]) -> Callable[[Batch, Any], None]:

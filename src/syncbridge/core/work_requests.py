@@ -67,7 +67,7 @@ def edit(batch: Batch, event: on.EditRequested) -> None:
             limits = _with_room_for(limits, len(ops))
         verdict = admit(log, change, machine.kind, limits, batch.now_ms)
         batch.append(verdict.entry, state=verdict.state, size=verdict.size)
-        tell_ended(batch, verdict.entry)
+        tell_ended(batch)
     _reply(batch, event.request)
 
 
@@ -101,7 +101,7 @@ def set_status(batch: Batch, event: on.StatusRequested) -> None:
         status=wanted,
     )
     batch.append(entry)
-    tell_ended(batch, entry)
+    tell_ended(batch)
     _reply(batch, event.request)
 
 

@@ -313,7 +313,7 @@ class Engine:
             if type(event) is PushReceived and self._is_sampled():
                 since = perf_counter()
                 effects = live.machine.receive(event, self.now_ms)
-                self._telemetry.measured("delta_ms", (perf_counter() - since) * 1e3)
+                self.telemetry.measured("delta_ms", (perf_counter() - since) * 1e3)
             else:
                 effects = live.machine.receive(event, self.now_ms)
             for effect in effects:
