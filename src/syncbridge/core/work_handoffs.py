@@ -13,7 +13,7 @@ from syncbridge.core import handoffs
 from syncbridge.core.answers import error_about
 from syncbridge.core.batch import Batch
 from syncbridge.core.effects import Measured, Send, SendToDevice, SetTimer
-from syncbridge.core.entry import Entry, HandoffNote, Position
+from syncbridge.core.entry import HandoffNote, Position
 from syncbridge.core.ids import DeviceId, HandoffId
 from syncbridge.core.messages import HandoffDone, HandoffFailed, HandoffOffered, HandoffPrepare
 
