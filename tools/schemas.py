@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -69,6 +70,7 @@ PLAYHEAD: Schema = {
     },
     "required": ["position"],
 }
+_REFERENCE = re.compile(r'"#/\$defs/(\w+)"')
 # What is plain JSON to the code and has a form of its own in the protocol.
 _FORMS = {"ops": ("Operation", OP), "conflicts": ("Conflict", CONFLICT), "playhead": ("Playhead", PLAYHEAD)}
 
@@ -113,8 +115,7 @@ def schema_of(message: Message) -> Schema:
     body = components.pop(name)
     del body["title"]
     body["description"] = summary(message.struct)
-    defs = copy.deepcopy(components) | {form: copy.deepcopy(schema) for form, schema in _forms_in(body, components)}
-    used = {key: value for key, value in sorted(defs.items()) if f'"#/$defs/{key}"' in _text(body, defs)}
+    used = _reached(body, components | {name: copy.deepcopy(form) for name, form in _FORMS.values()})
     whole = {"$schema": DIALECT, "title": message.tag, **body}
     return {**whole, "$defs": used} if used else whole
 
@@ -174,12 +175,17 @@ def _with_form(schema: Schema, reference: str) -> Schema:
     return schema if schema.get("type") == "null" else {"$ref": reference}
 
 
-def _forms_in(body: Schema, components: dict[str, Schema]) -> Iterator[tuple[str, Schema]]:
-    text = _text(body, components)
-    for form, schema in _FORMS.values():
-        if f'"#/$defs/{form}"' in text:
-            yield form, schema
+def _reached(body: Schema, defs: dict[str, Schema]) -> dict[str, Schema]:
+    """Those definitions that the body leads to, sorted by name."""
+    found: dict[str, Schema] = {}
+    waiting = _references(body)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = defs[name]
+            waiting |= _references(defs[name])
+    return dict(sorted(found.items()))
 
 
-def _text(*values: Any) -> str:
-    return "".join(msgspec.json.encode(value).decode() for value in values)
+def _references(schema: Schema) -> set[str]:
+    return set(_REFERENCE.findall(msgspec.json.encode(schema).decode()))

@@ -31,7 +31,7 @@ Conflict = dict[str, object]
 """One row of what did not simply apply.
 
 ``path``, ``policy``, ``winner`` ("ours", "theirs", "both" or "manual"), ``ours`` and ``theirs`` (absent where the
-side removed), ``device`` and ``version`` of the push, ``theirs_device`` and ``theirs_version`` of what stood there.
+side removed), ``device`` and ``base`` of the push, ``theirs_device`` and ``theirs_version`` of what stood there.
 """
 
 
@@ -45,7 +45,7 @@ class Position(Struct, frozen=True, gc=False):
 class HandoffNote(Struct, frozen=True, omit_defaults=True, gc=False):
     """What an entry says of a handoff.
 
-    ``mode`` offer or take; ``reason`` why it was withdrawn (declined, cancelled, expired, superseded);
+    ``mode`` offer or take; ``reason`` why it was withdrawn (declined, cancelled, expired);
     ``uncertainty_ms`` how far the playhead may be off because the source was not heard (0: it was alive).
     """
 

@@ -218,7 +218,8 @@ class Joined(ServerMessage, frozen=True, tag="joined"):
     """You are at ``position``: by ``entries`` after what you held (resumed), or by ``state`` (snapshot).
 
     ``hash`` is the digest of the state at ``position``. ``last_seq`` is your highest push in the log. ``reason``
-    says why it is a snapshot (new, epoch, behind, ahead, slow). Unanswered pushes are to be sent again.
+    says why it is a snapshot (new, epoch, behind, ahead, smaller), or that it was sent unasked (slow, epoch).
+    Unanswered pushes are to be sent again.
     """
 
     session: str
@@ -290,8 +291,8 @@ class Ack(ServerMessage, frozen=True, tag="ack"):
 class Reject(ServerMessage, frozen=True, tag="reject"):
     """Push ``seq`` was not applied.
 
-    ``version`` is the head of the log; ``playhead`` the true one where that is the point; ``state`` with its
-    ``hash`` where the device must merge (`base_too_old`).
+    ``version`` is the head of the log; ``playhead`` the true one where that is the point; ``state`` the one at
+    ``version`` where the device must merge (`base_too_old`).
     """
 
     session: str
@@ -356,7 +357,7 @@ class HandoffFailed(ServerMessage, frozen=True, tag="handoff.failed"):
 
 
 class PresenceMessage(ServerMessage, frozen=True, tag="presence"):
-    """A device came, went or changed."""
+    """A device began or ceased to follow the session."""
 
     session: str
     device: str
