@@ -9,7 +9,7 @@ from syncbridge import errors
 from syncbridge._ext import apply_patch, check, measure
 from syncbridge.core.digest import state_hash
 from syncbridge.core.effects import Reply, StateView
-from syncbridge.core.entry import Entry, Intent, Snapshot, Status
+from syncbridge.core.entry import Intent, Status
 from syncbridge.core.events import (
     AnyEvent,
     Deleted,
@@ -20,6 +20,7 @@ from syncbridge.core.events import (
     TakeRequested,
 )
 from syncbridge.core.ids import AccountId, DeviceId, Json, JsonObject, RequestId, SessionId
+from syncbridge.core.log import founding
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.ports import (
     Outcome,
@@ -51,29 +52,15 @@ class LiveSessionService:
         if size > limits.state_bytes_max:
             raise errors.StateTooLarge(f"the state is {size} bytes; at most {limits.state_bytes_max} are kept")
         now_ms = self._engine.clock.now_ms()
-        fence = 1 if device else 0
-        first = Entry(
-            version=1,
-            kind="create",
-            at=now_ms,
-            device=device,
-            ops=[{"op": "add", "path": "", "value": state}],
-            fence=fence,
-            active=device or None,
-        )
-        snapshot = Snapshot(
+        snapshot, first = founding(
+            state,
             session=session,
             account=account,
-            type=kind,
-            epoch=self._engine.new_id(),
-            version=1,
-            at=now_ms,
-            created_at=now_ms,
-            state=state,
-            size=size,
-            fence=fence,
-            active=device or None,
+            kind=kind,
             title=title,
+            epoch=self._engine.new_id(),
+            device=device,
+            now_ms=now_ms,
         )
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
@@ -88,7 +75,7 @@ class LiveSessionService:
                     epoch=snapshot.epoch,
                     version=1,
                     status="active",
-                    fence=fence,
+                    fence=snapshot.fence,
                     active=snapshot.active,
                     updated_at=now_ms,
                     hash=state_hash(state),

@@ -53,6 +53,15 @@ async def test_a_session_is_created_read_edited_and_told(world: EagerWorld, serv
     assert await service.state_at(S1, 2) == {"n": 2}
 
 
+async def test_the_first_owner_is_told_that_it_owns_the_session_from_version_1_on(
+    world: EagerWorld, service: LiveSessionService
+) -> None:
+    await service.create(account=ANN, session=S1, kind="custom", title="", state={}, device="phone")
+    phone = world.device("phone", "s1")
+    (done,) = phone.say(type="handoff.take", session="s1")
+    assert (done["type"], done["fence"], done["version"]) == ("handoff.done", 1, 1)
+
+
 async def test_a_session_without_a_device_has_no_owner(service: LiveSessionService) -> None:
     made = await service.create(account=ANN, session=S1, kind="custom", title="", state={}, device="")
     assert (made.fence, made.active) == (0, None)
