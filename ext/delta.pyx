@@ -209,7 +209,7 @@ cdef str pointer_of(Place *here):
         at -= 1
         at[0] = b"/"
         place = place.up
-    return PyUnicode_FromStringAndSize(at, end - at)
+    return PyUnicode_FromStringAndSize(at, <Py_ssize_t>(<size_t>end - <size_t>at))
 
 
 cdef str joined_pointer_of(Place *here):
@@ -493,7 +493,7 @@ cdef class _Patcher:
                 self.own.clear()  # before the copy is put in: it may be put into itself
             return self.put(tokens, path, value, True, 0, number)
         if source_tokens == tokens:
-            return 0
+            return self.judge(self.size, number)
         if tokens[: len(source_tokens)] == source_tokens:
             raise PatchError("a value cannot be moved into itself", None, path)
         return self.put(tokens, path, value, True, self.remove(source_tokens, source), number)

@@ -76,7 +76,7 @@ cdef inline Py_ssize_t integer_length(PyObject *value) except -1:
     cdef unsigned long long rest
     cdef Py_ssize_t digits
     if overflow == 0:
-        rest = <unsigned long long>small if small >= 0 else <unsigned long long>0 - <unsigned long long>small
+        rest = <unsigned long long>small if small >= 0 else <unsigned long long>(-(small + 1)) + 1
         digits = 1
         while rest >= 10:
             rest //= 10

@@ -694,7 +694,7 @@ cdef class _Rebase:
         cdef str policy = <str>rule[0], winner, kind
         cdef _Hit last = None
         cdef _Hit one
-        cdef bint is_anew = False, is_below = False, is_told, is_removal = own.kind == "remove"
+        cdef bint is_anew = False, is_below = False, is_told, counts, is_removal = own.kind == "remove"
         for one in hits:
             is_below = one.touch == BELOW
             if not is_below:
@@ -712,7 +712,9 @@ cdef class _Rebase:
             if is_removal:
                 return self.settle(own)
             return self.lose(own, last_place, hits, rule, "theirs", UNKNOWN)
-        if not is_removal and current is not UNKNOWN and same(ours, current):
+        # two who counted to the same number counted twice: agreeing is then no reason to leave one out
+        counts = last is not None and not is_removal and policy == "counter" and self.is_known and self.counts(own)
+        if not is_removal and current is not UNKNOWN and same(ours, current) and not counts:
             return self.settle(own)
         winner = self.by_policy(policy, hits)
         if last is None:
@@ -739,7 +741,7 @@ cdef class _Rebase:
             self.emit(an_op("remove", target, UNKNOWN))
             self.report(target, rule, hits, a_row("ours", ours, current))
             return self.settle(own)
-        if current is not UNKNOWN and same(ours, current):
+        if current is not UNKNOWN and same(ours, current) and not counts:
             return self.settle(own)
         if winner:
             return self.lose(own, target, hits, rule, winner, current)
@@ -760,6 +762,13 @@ cdef class _Rebase:
         self.report(target, rule, hits, a_row("ours", ours, current))
         self.emit(an_op(kind, target, ours))
         return self.settle(own)
+
+    cdef bint counts(self, _Write own) except -1:
+        """Whether `own`, at a counter, adds to it."""
+        cdef object before = self.before(own)
+        if not is_number(own.value):
+            return False
+        return before is UNKNOWN or (is_number(before) and before != own.value)
 
     cdef str by_policy(self, str policy, list hits):
         """Who wins against the later write by policy alone; "" when the later write wins."""

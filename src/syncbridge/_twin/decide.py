@@ -59,7 +59,8 @@ def decide(
     over = [hit for hit in hits if hit.touch != "below"]
     if target is None:
         return Decision(None) if own.kind == "remove" else _lost("theirs", ours, UNKNOWN)
-    if own.kind != "remove" and current is not UNKNOWN and same(ours, current, DEPTH_LIMIT):
+    counts = bool(over) and is_known and own.kind != "remove" and _counts(rule, before, ours, current)
+    if own.kind != "remove" and current is not UNKNOWN and same(ours, current, DEPTH_LIMIT) and not counts:
         return Decision(None)
     winner = _later_loses(rule, hits, at)
     if not over:
@@ -74,7 +75,7 @@ def decide(
         if current is UNKNOWN and (is_known or over[-1].write.kind == "remove"):
             return Decision(None)
         return _lost(winner, ours, current) if winner else Decision("remove", rows=(_row("ours", ours, current),))
-    if current is not UNKNOWN and same(ours, current, DEPTH_LIMIT):
+    if current is not UNKNOWN and same(ours, current, DEPTH_LIMIT) and not counts:
         return Decision(None)
     if winner:
         return _lost(winner, ours, current)
@@ -139,6 +140,13 @@ def _inside(value: Any, path: Path) -> Any:
             return UNKNOWN
         value = value[token]
     return value
+
+
+def _counts(rule: Rule, before: Any, ours: Any, current: Any) -> bool:
+    """Whether ours adds to a counter: then that both came to the same number does not say that one of them is enough."""
+    if rule.policy != "counter" or not _is_number(ours) or not _is_number(current):
+        return False
+    return before is UNKNOWN or (_is_number(before) and before != ours)
 
 
 def _is_number(value: Any) -> bool:

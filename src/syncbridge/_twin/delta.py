@@ -174,7 +174,7 @@ def _apply(
                 size += length(after, depth_max) - length(doc, depth_max)
         except PatchError as error:
             raise type(error)(error.reason, index, error.pointer) from None
-        if size_max is not None and after is not doc and size > size_max:
+        if size_max is not None and op["op"] != "test" and size > size_max:
             raise StateTooLarge(f"op {index}: the state would have {size} bytes, the limit is {size_max}")
         doc = after
     return doc, size

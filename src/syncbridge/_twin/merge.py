@@ -294,7 +294,8 @@ class _Rebase:
             return False
         self.conflicts = [row for row in self.conflicts if not any(row is old for old in rows)]
         told = len(self.conflicts)
-        merged, lost = unite(before, ours, theirs), []
+        lost: list[tuple[Path, dict[str, Any]]] = []
+        merged = unite(before, ours, theirs)
         if rule.policy == "append":
             merged, lost = merge_items(before, ours, theirs, rule.key)
         for edit in diff(current, merged, depth_max=DEPTH_LIMIT):
