@@ -135,7 +135,12 @@ MEANINGS: dict[str, str] = {
 }
 
 
+def key_of(owner: str, field: str) -> str:
+    """Where the sentence for a field of a message (by its type) or a structure (by its class) stands."""
+    own = f"{'Entry' if owner == 'entry' else owner}.{field}"
+    return own if own in MEANINGS else field
+
+
 def meaning(owner: str, field: str) -> str:
-    """The sentence for a field of a message (by its type) or a structure (by its class). Raises KeyError."""
-    own = MEANINGS.get(f"{'Entry' if owner == 'entry' else owner}.{field}")
-    return MEANINGS[field] if own is None else own
+    """The sentence for a field. Raises KeyError."""
+    return MEANINGS[key_of(owner, field)]

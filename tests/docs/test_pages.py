@@ -18,7 +18,7 @@ from syncbridge.config import OTHER_VARIABLES, PREFIX, Settings, explain
 from tests.docs import pages
 from tests.docs.pages import Block
 from tests.house.files import ROOT
-from tools import reference, schemas
+from tools import fields, reference, schemas
 
 JSON_BLOCKS = pages.blocks("json")
 REBASES = pages.blocks("json rebase")
@@ -37,6 +37,15 @@ def test_everything_generated_is_what_the_code_says_now() -> None:
 def test_every_part_that_can_be_generated_is_in_some_page() -> None:
     text = "".join(page.read_text("utf-8") for page in pages.pages())
     assert [name for name in reference.PARTS if text.count(f"<!-- generated: {name} -->") != 1] == []
+
+
+def test_every_sentence_about_a_field_is_about_one() -> None:
+    used = set()
+    for message in schemas.all_messages():
+        schema = schemas.schema_of(message)
+        for owner, part in [(message.tag, schema), *schema.get("$defs", {}).items()]:
+            used |= {fields.key_of(owner, name) for name in part["properties"]}
+    assert fields.MEANINGS.keys() - used == set()
 
 
 def test_every_kind_of_block_is_tried_or_is_a_drawing() -> None:
