@@ -1,8 +1,8 @@
 """`python -m tests.sim`: replay one seed, run a range, or show that planted bugs are caught.
 
-    python -m tests.sim --seed 7            one seed, with its trace and its trace hash
-    python -m tests.sim --seeds 0:3000      a range; exits 1 naming seed, checker and how to replay
-    python -m tests.sim --planted           each planted bug, the checker that caught it, and at which seed
+python -m tests.sim --seed 7            one seed, with its trace and its trace hash
+python -m tests.sim --seeds 0:3000      a range; exits 1 naming seed, checker and how to replay
+python -m tests.sim --planted           each planted bug, the checker that caught it, and at which seed
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
 
@@ -23,14 +23,14 @@ CHUNK = 25
 FAILURES_TOLD_MAX = 10
 
 
-def run_chunk(seeds: range | tuple[int, ...]) -> list[Result]:
+def run_chunk(seeds: Sequence[int]) -> list[Result]:
     """The results of these seeds, in order."""
     return [Simulation(seed).run() for seed in seeds]
 
 
 def _results(seeds: range, workers: int) -> Iterator[Result]:
     pinned = tuple(pin.seed for pin in PINNED)
-    chunks = [pinned, *(seeds[i : i + CHUNK] for i in range(0, len(seeds), CHUNK))]
+    chunks: list[Sequence[int]] = [pinned, *(seeds[i : i + CHUNK] for i in range(0, len(seeds), CHUNK))]
     if workers == 1:
         yield from chain.from_iterable(map(run_chunk, chunks))
         return

@@ -38,6 +38,8 @@ REGISTERS = ("/settings/theme", "/settings/voice", "/notes/a")
 COUNTERS = ("/totals/breaths", "/totals/laps")
 EDITS = ("register", "register", "counter", "counter", "tag", "untag", "mark", "best", "insert", "remove", "swap")
 
+BY_INDEX = frozenset({"insert", "remove", "swap", "untag"})
+
 
 class App:
     """The app on one device. It reports progress honestly, unless ``is_stale``: then it repeats what it once knew."""
@@ -85,6 +87,8 @@ class App:
         random, state = self.world.random, self.device.replica.state
         token = self._new_token()
         what = random.choice(EDITS)
+        if what in BY_INDEX and self.device.replica.pending and not self.device.weather.is_careless:
+            what = "register"
         items = state.get("list")
         items = items if isinstance(items, list) else []
         match what:

@@ -24,6 +24,9 @@ class SourceWatch(Protocol):
     def died_ms(self, device: str) -> int | None:
         """When its app died; None while it runs."""
 
+    def transit_ms(self) -> int:
+        """How long its last word may have been under way."""
+
 
 class LogChecker:
     """P1 (one log), P5 (each number once), P7 (one owner a fence), P9 (continuity), P10 (progress is never lost)."""
@@ -119,7 +122,8 @@ class LogChecker:
         if died_ms is None:
             return
         there = was.position_at(max(was.at, died_ms))
-        if note.uncertainty_ms and abs(now - there) > note.uncertainty_ms / 1000 + GRAIN_S:
+        bound_s = (note.uncertainty_ms + self._sources.transit_ms() * was.rate) / 1000 + GRAIN_S
+        if note.uncertainty_ms and abs(now - there) > bound_s:
             raise Violation(
                 "P9",
                 f"handoff at {entry.version} from dead {source}: was at {there:g} s, is {now:g} s, "

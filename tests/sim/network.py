@@ -172,7 +172,7 @@ class Link:
             return
         self.driver = node()
         self.driver.on_open(self)
-        self.down.carry(0, lambda: self.has_device_end and self.peer.on_connected(self))
+        self.down.carry(0, self._connected)
         self.world.after(self._heartbeat_ms, self._beat)
 
     def cut(self, *, device_after_ms: int | None = None, node_after_ms: int | None = None) -> None:
@@ -193,6 +193,10 @@ class Link:
         self.has_node_end = False
         self.driver = None
         self.cut(device_after_ms=self.world.random.randint(0, 100))
+
+    def _connected(self) -> None:
+        if self.has_device_end:
+            self.peer.on_connected(self)
 
     def _to_device(self, message: ServerMessage) -> None:
         if self.has_device_end:

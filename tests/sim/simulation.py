@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from syncbridge.client.pending import Row
 from syncbridge.core.digest import state_hash
@@ -34,6 +36,7 @@ SESSION = SessionId("s1")
 CALM_MS = 5_000
 """P3: so long after the last fault everybody agrees."""
 LOOK_MS = 250
+STALL_MS_MAX = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,8 @@ class _Loud(logging.Handler):
     """The runtime logs an exception of a machine and goes on; here it ends the run."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info and record.exc_info[1] is not None:
-            error = record.exc_info[1]
-            if isinstance(error, Violation):
-                raise error
-            raise Violation("no_exception", f"{record.getMessage()}: {error!r}") from error
+        if record.levelno >= logging.ERROR and "cannot be loaded" not in record.msg:
+            raise Violation("no_exception", record.getMessage()) from sys.exc_info()[1]
 
 
 class Simulation:
@@ -87,7 +87,11 @@ class Simulation:
         ]
         self.devices = {name: SimDevice(self.world, self.weather, self.network, self, name, SESSION) for name in names}
         self.apps = [
-            App(device, [*(n for n in names if n != name), *sloppy], is_stale=self.weather.has_stale_app and name == "d1")
+            App(
+                device,
+                [*(n for n in names if n != name), *sloppy],
+                is_stale=self.weather.has_stale_app and name == "d1",
+            )
             for name, device in self.devices.items()
         ]
         self.sloppy = [Sloppy(self.world, self.weather, self.network, name, SESSION) for name in sloppy]
@@ -105,7 +109,7 @@ class Simulation:
             for node in self.nodes:
                 delay_ms = self.world.random.randint(0, 1 + self.weather.store_delay_ms_max)
                 if self._is_calm or not self.world.is_chance(0.1):
-                    self.world.after(delay_ms, lambda node=node: node.tell(SESSION, entries, digests))
+                    self.world.after(delay_ms, partial(node.tell, SESSION, entries, digests))
 
     def on_rebuilt(self, log: TrueLog) -> None:
         """The log goes on under another name; what is known of it stays true."""
@@ -149,6 +153,10 @@ class Simulation:
             return False
         link = one.link
         return one.replica.is_joined and link.has_node_end and link.has_device_end and not link.is_cut
+
+    def transit_ms(self) -> int:
+        weather = self.weather
+        return weather.delay_ms_max + (STALL_MS_MAX if weather.stall_mean_ms else 0)
 
     def died_ms(self, device: str) -> int | None:
         one = self.devices.get(device)
@@ -249,7 +257,7 @@ class Simulation:
         if self.network.links:
             random = self.world.random
             link = random.choice(self.network.links)
-            until_ms = self.world.time_ms + random.randint(100, 4_000)
+            until_ms = self.world.time_ms + random.randint(100, STALL_MS_MAX)
             for pipe in random.choice(((link.up,), (link.down,), (link.down,), (link.up, link.down))):
                 pipe.stalled_until_ms = until_ms
 
@@ -308,7 +316,8 @@ class Simulation:
         for node in self.nodes:
             node.tell(SESSION, log.entries[-1:], log.digests[-1:])
         end_ms = self.world.time_ms + CALM_MS
-        while self.world.time_ms < end_ms:
+        while self.world.time_ms < end_ms or self.world.time_ms - log.entries[-1].at < LOOK_MS:
+            # The service itself may write (an offer expires), and that too takes a moment to reach everybody.
             self.world.run_until(self.world.time_ms + LOOK_MS)
             self._look()
 

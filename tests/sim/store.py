@@ -11,7 +11,7 @@ from functools import partial
 
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
-from syncbridge.ports import Outcome, StoredLog, StoreFault, Submission, WasCommitted, WasRefused, WasUnknown
+from syncbridge.ports import Outcome, StoredLog, StoreFault, Submission, WasRefused, WasUnknown
 from tests.sim.truth import Truth
 from tests.sim.weather import Weather
 from tests.sim.world import Call, World
@@ -113,7 +113,7 @@ class SimStore:
             if self._world.is_chance(0.5):
                 apply()
             elif self._world.is_chance(self._weather.store_zombie_chance):
-                self._world.after(self._world.random.randint(0, 2_000), lambda apply=apply: _ignore(apply()))
+                self._world.after(self._world.random.randint(0, 2_000), partial(_unheard, apply))
 
     def load(self, session: SessionId, reach: int, done: Callable[[StoredLog | StoreFault], None]) -> None:
         is_failing = not self.is_calm and self._world.is_chance(self._weather.load_fail_chance)
@@ -154,5 +154,6 @@ class SimStore:
             answer()
 
 
-def _ignore(_outcome: Outcome | WasCommitted) -> None:
-    """Nobody is there to hear it."""
+def _unheard(apply: Callable[[], Outcome]) -> None:
+    """It takes effect, and nobody is there to hear of it."""
+    apply()

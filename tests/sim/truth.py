@@ -17,7 +17,7 @@ from syncbridge.core.log import ANY_SIZE
 from syncbridge.ports import Outcome, StoredLog, StoreFault, WasCommitted, WasConflict, WasForeign
 from tests.sim.world import World
 
-SNAPSHOTS_KEPT_MAX = 24
+SNAPSHOTS_KEPT_MAX = 8
 
 
 class CommitWatcher(Protocol):

@@ -6,7 +6,7 @@ most faults off (swarm testing: Groce et al., "Swarm Testing", ISSTA 2012).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from syncbridge.limits import Limits
@@ -24,6 +24,9 @@ SMALL_LIMITS = Limits(
     retry_conflicts_max=4,
 )
 """Every bound is met within a short run."""
+
+SHALLOW_LIMITS = replace(SMALL_LIMITS, log_entries_kept_max=32)
+"""The log forgets so soon that pushes come too late for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +61,15 @@ class Weather:
     act_mean_ms: int
     amount_max: int
     handoff_share: float
+    is_careless: bool
     is_roaming: bool
     has_sloppy: bool
     has_stale_app: bool
     rest_mean_ms: int
 
 
-def draw(random: Random) -> Weather:
-    """The weather of one seed."""
+def draw(random: Random, *, is_careless: bool = False) -> Weather:
+    """The weather of one seed. ``is_careless``: list indexes are also counted on top of edits still unanswered."""
 
     def sometimes(share: float, value: float) -> float:
         return value if random.random() < share else 0.0
@@ -76,7 +80,7 @@ def draw(random: Random) -> Weather:
     nodes = 2 if random.random() < 0.2 else 1
     length_ms = random.choice((4_000, 8_000, 8_000, 20_000, 90_000))
     return Weather(
-        limits=SMALL_LIMITS if random.random() < 0.8 else Limits(),
+        limits=random.choice((SMALL_LIMITS, SMALL_LIMITS, SHALLOW_LIMITS, Limits())),
         kind=random.choice(("custom", "yoga", "breathing", "meditation")),
         length_ms=length_ms,
         devices=random.choice((2, 2, 3, 3, 4)),
@@ -100,6 +104,7 @@ def draw(random: Random) -> Weather:
         act_mean_ms=length_ms // random.choice((10, 20, 40)),
         amount_max=random.choice((1_000_000,)),
         handoff_share=random.choice((0.05, 0.15, 0.35)),
+        is_careless=is_careless,
         is_roaming=random.random() < 0.5,
         has_sloppy=random.random() < 0.25,
         has_stale_app=random.random() < 0.3,

@@ -17,8 +17,11 @@ START_MS = 1_795_000_000_000
 """Where virtual server time begins."""
 
 
-class Violation(AssertionError):
-    """A promise is broken: ``checker`` names it."""
+class Violation(BaseException):
+    """A promise is broken: ``checker`` names it.
+
+    No `Exception`: the runtime survives those of its machines, and a checker may raise in the midst of one's work.
+    """
 
     def __init__(self, checker: str, text: str) -> None:
         super().__init__(f"{checker}: {text}")
