@@ -31,10 +31,14 @@ class CannotRun(Exception):
 
 
 class ServiceProcess:
-    """A service of the demonstration's own: ``syncbridge serve`` on a free port, its data in ``directory``."""
+    """A service of our own: ``syncbridge serve`` on a free port, its data in ``directory``.
 
-    def __init__(self, directory: Path) -> None:
+    ``settings`` are its environment's: ``{"SYNCBRIDGE_AUTH__LOGIN_BURST": "1000"}``.
+    """
+
+    def __init__(self, directory: Path, settings: dict[str, str] | None = None) -> None:
         self._directory = directory
+        self._settings = settings or {}
         self._log = directory / "service.log"
         self._process: asyncio.subprocess.Process | None = None
         self._port = _free_port()
@@ -50,7 +54,7 @@ class ServiceProcess:
                 sys.executable,
                 *("-m", "syncbridge", "serve", "--port", str(self._port), "--data-dir", "data"),
                 cwd=self._directory,
-                env={**environment, "SYNCBRIDGE_LOG_LEVEL": "warning"},
+                env={**environment, "SYNCBRIDGE_LOG_LEVEL": "warning", **self._settings},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -108,6 +108,8 @@ def _short(value: Any) -> str:
 
 def _hashes(account: Account) -> Table:
     table = _table("The state's hash", "held by", "hash")
+    if not account.hashes:
+        table.add_row("nobody could be asked", "")
     same = len(set(account.hashes.values())) == 1
     for name, digest in account.hashes.items():
         table.add_row(name, Text(digest, "green" if same else "red"))

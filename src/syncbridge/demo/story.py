@@ -22,9 +22,10 @@ from syncbridge.core.playhead import Anchor, of_state
 from syncbridge.demo import account as accounting
 from syncbridge.demo.account import Account, Handoff
 from syncbridge.demo.orders import Summary
-from syncbridge.demo.processes import CannotRun, DeviceProcess, OrderFailed, ServiceProcess
+from syncbridge.demo.processes import DeviceProcess, OrderFailed, ServiceProcess
 from syncbridge.demo.rest import Rest
 from syncbridge.demo.screen import Screen
+from syncbridge.errors import Unavailable
 
 BACK_TIMEOUT_S = 30.0
 CONVERGE_TIMEOUT_S = 10.0
@@ -224,39 +225,36 @@ class Story:
     # -- the account --------------------------------------------------------------------------------------------
 
     async def _account(self, failed: list[str]) -> Account:
-        summaries: dict[str, Summary] = {}
-        for device in self._devices:
-            try:
-                await device.order("drain")
-            except OrderFailed as failure:
-                failed.append(f"every update is answered: {failure}")
-        if self._devices:
+        drained = await asyncio.gather(*(device.order("drain") for device in self._devices), return_exceptions=True)
+        for outcome in drained:
+            if isinstance(outcome, OrderFailed):
+                failed.append(f"every update is answered: {outcome}")
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        if self._devices and not failed:
             self._say("all devices are quiet; every edit has its answer")
-        hashes: dict[str, str] = {}
+        try:
+            summaries, hashes = await self._agreed(failed)
+            state = await self._rest.state(self._session)
+        except (Unavailable, OrderFailed) as failure:
+            # What cannot be looked at is neither lost nor doubled: it is not known.
+            return Account(self._handoffs, accounting.Tally(0, 0, 0, 0, 0, 0), [], {}, [*failed, str(failure)])
+        edits = [edit for summary in summaries.values() for edit in summary.edits]
+        counted = accounting.tally(edits, state)
+        broken = [*failed, *accounting.broken(self._handoffs, counted, hashes)]
+        return Account(self._handoffs, counted, accounting.conflicts(list(summaries.values())), hashes, broken)
+
+    async def _agreed(self, failed: list[str]) -> tuple[dict[str, Summary], dict[str, str]]:
+        """Every device's summary and hash, when all hold the same state, or when they took too long to."""
         deadline = time.monotonic() + CONVERGE_TIMEOUT_S
         while True:
             told = await self._rest.session(self._session)
+            summaries = {device.name: await device.summary() for device in self._devices}
             hashes = {"service": told["hash"], "observer": state_hash(self._observer.replica.confirmed)}
-            for device in self._devices:
-                try:
-                    summaries[device.name] = await device.summary()
-                    hashes[device.name] = summaries[device.name].hash
-                except OrderFailed as failure:
-                    failed.append(str(failure))
-            if len(set(hashes.values())) == 1 or time.monotonic() > deadline or failed:
-                break
+            hashes |= {name: summary.hash for name, summary in summaries.items()}
+            if len(set(hashes.values())) == 1 or failed or time.monotonic() > deadline:
+                return summaries, hashes
             await asyncio.sleep(0.1)
-        state = await self._rest.state(self._session)
-        edits = [edit for summary in summaries.values() for edit in summary.edits]
-        if len(summaries) == len(self._devices):
-            counted = accounting.tally(edits, state)
-            broken = [*failed, *accounting.broken(self._handoffs, counted, hashes)]
-        else:  # what a device did that cannot tell of it any more is neither lost nor doubled: it is not known
-            counted = accounting.Tally(len(edits), 0, 0, 0, 0, 0)
-            broken = failed
-        if not self._devices:
-            raise CannotRun("; ".join(failed) or "no device could join")
-        return Account(self._handoffs, counted, accounting.conflicts(list(summaries.values())), hashes, broken)
 
 
 def _edits(who: str, volume: int, note: str, best: float) -> list[dict[str, Any]]:
