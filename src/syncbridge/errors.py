@@ -324,7 +324,7 @@ class SeqConflict(ClientFault):
 
 class SeqSettled(ClientFault):
     code = "seq_settled"
-    meaning = "A later push of this device is settled and this one was not applied; give it a new number."
+    meaning = "Later pushes of this device are settled and no answer to this one is kept; if it is missing, number it anew."
 
 
 class ContextRefused(ClientFault):
@@ -456,9 +456,6 @@ class Busy(DependencyFault):
     code = "busy"
     close_code = 1013
     meaning = "The node is at its limit; reconnect after the time given."
-
-
-# -- our own ----------------------------------------------------------------------------------------------------
 
 
 class Internal(BrokenInvariant):

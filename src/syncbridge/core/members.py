@@ -86,15 +86,15 @@ class Members:
         before.is_lagging = before.is_lagging or member.is_lagging
         self.by_connection[connection] = before
 
-    def forget_positions(self) -> None:
-        """The log is another one or was lost sight of: what members hold is void until they are caught up."""
+    def hold(self) -> None:
+        """Nobody is told anything until the log is read again."""
         for member in self.by_connection.values():
-            member.version = UNTOLD
             member.is_lagging = True
 
-    def reset_positions(self) -> list[ConnectionId]:
-        """Those whose positions were forgotten."""
-        return [connection for connection, member in self.by_connection.items() if member.version == UNTOLD]
+    def forget_positions(self) -> None:
+        """The log is another one: what members hold is void."""
+        for member in self.by_connection.values():
+            member.version = UNTOLD
 
     def clear(self) -> list[ConnectionId]:
         """Nobody follows any more; who did."""

@@ -218,7 +218,7 @@ class Joined(ServerMessage, frozen=True, tag="joined"):
     """You are at ``position``: by ``entries`` after what you held (resumed), or by ``state`` (snapshot).
 
     ``hash`` is the digest of the state at ``position``. ``last_seq`` is your highest push in the log. ``reason``
-    says why it is a snapshot (new, epoch, behind, ahead, smaller), or that it was sent unasked (slow, epoch).
+    says why it is a snapshot (new, epoch, behind, ahead, smaller), or that it was sent unasked (slow, missed, epoch).
     Unanswered pushes are to be sent again.
     """
 

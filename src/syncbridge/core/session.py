@@ -227,15 +227,18 @@ class SessionMachine:
         except errors.SyncBridgeError:
             return self._on_load_failed(on.LoadFailed(errors.StateDamaged.code), now_ms)
         log.trim()
-        if self.log is not None and self.log.epoch == log.epoch:
+        is_same_log = self.log is not None and self.log.epoch == log.epoch
+        if self.log is not None and is_same_log:
             log.works = self.log.works  # what devices had made is no less true of the log read again
+        elif self.log is not None:
+            self.members.forget_positions()
         self.log = log
         self.kind = self.types.get(log.kind) or self.types["custom"]
         self.state = SessionState.LIVE
         self._since_snapshot = len(event.entries)
         said: list[AnyEffect] = []
-        for connection in self.members.reset_positions():
-            said += Batch(self, log, now_ms).catch_up(connection, "epoch")
+        for connection in list(self.members.by_connection):
+            said += Batch(self, log, now_ms).catch_up(connection, "missed" if is_same_log else "epoch")
         if log.offer is not None:
             said.append(do.SetTimer("offer", log.offer.expires_at))
         return said + (self._pump(now_ms) if self._queue else self._rest(now_ms))
@@ -288,7 +291,7 @@ class SessionMachine:
             return []
         self._take_back()
         self.state = SessionState.LOADING
-        self.members.forget_positions()
+        self.members.hold()
         return [do.Load()]
 
     def _on_entries_seen(self, event: on.EntriesSeen, now_ms: int) -> list[AnyEffect]:
@@ -306,7 +309,7 @@ class SessionMachine:
                 continue
             if entry.version != log.version + 1:
                 self.state = SessionState.LOADING
-                self.members.forget_positions()
+                self.members.hold()
                 return [do.Load()]
             log.append(entry, digest)
             fresh.append(entry)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import copy
 from typing import Annotated, Any
 
 import structlog
@@ -106,7 +105,7 @@ async def create_session(context: Ctx, claims: AccountClaims, body: NewSession, 
         session=session,
         kind=body.type,
         title=body.title,
-        state=copy.deepcopy(kind.initial) if body.state is None else body.state,
+        state=kind.initial_state() if body.state is None else body.state,
         device=device,
     )
     record = SessionRecord(

@@ -179,7 +179,7 @@ METRICS: tuple[Metric, ...] = (
         "counter",
         "Joins by mode: resumed, or why it was a snapshot.",
         ("mode",),
-        ("resumed", "new", "epoch", "behind", "ahead", "slow", "smaller"),
+        ("resumed", "new", "epoch", "behind", "ahead", "slow", "missed", "smaller"),
         feeds=(Feed("resume", "add"),),
     ),
     Metric(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import typing
 from typing import Any
 
+import msgspec
 import pytest
 
 from syncbridge import errors
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core import messages as m
-from syncbridge.core.entry import Entry
+from syncbridge.core.entry import Entry, Txn
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId, TxnId
 from syncbridge.core.session import SessionMachine, SessionState
 from syncbridge.limits import Limits
@@ -231,11 +232,25 @@ def test_another_epoch_gives_every_member_a_snapshot(stage: Stage) -> None:
     stage.pushes("phone", breaths(5), base=1, seq=1)
     txn = stage.held.pop()
     stage.holds = False
+    stage.snapshot = msgspec.structs.replace(stage.snapshot, epoch="e2")
     stage.happens(on.EpochChanged(txn.id))
     for device in ("phone", "tv"):
         joined = stage.last(device, m.Joined)
         assert (joined.mode, joined.reason) == ("snapshot", "epoch")
     assert stage.last("phone", m.Ack).version == 2
+
+
+def test_log_read_again_after_a_gap_brings_each_member_from_where_it_was(stage: Stage) -> None:
+    stage.pushes("phone", breaths(1), base=1)
+    entry = Entry(version=3, kind="patch", at=stage.now_ms, ops=breaths(2))
+    others = Txn(TxnId("o"), stage.session, ACCOUNT, "e1", 2, [entry], [0], "active")
+    stage.txns.append(others)
+    stage.happens(on.EntriesSeen([Entry(version=9, kind="patch", at=stage.now_ms)], [0]))
+    for device in ("phone", "tv"):
+        joined = stage.last(device, m.Joined)
+        assert (joined.mode, joined.reason) == ("resumed", "missed")
+        assert joined.entries is not None
+        assert [told.version for told in joined.entries] == [3]
 
 
 # -- exactly once -----------------------------------------------------------------------------------------------
