@@ -40,7 +40,7 @@ def sources() -> list[Path]:
         return originals
     copies = BUILD / "checked"
     copies.mkdir(parents=True, exist_ok=True)
-    for source in [*originals, *EXT.glob("*.pxd")]:
+    for source in [*originals, *EXT.glob("*.px[di]")]:
         checked = TURNED_OFF.sub(r"\1\2True", source.read_text(encoding="utf-8"))
         copy = copies / source.name
         if not copy.is_file() or copy.read_text(encoding="utf-8") != checked:
@@ -60,8 +60,8 @@ def compile_args() -> list[str]:
 
 
 def extensions() -> list[Extension]:
-    """One extension a .pyx; each depends on every .pxd, since a stale inline function is worse than a slow build."""
-    shared = sorted(str(path) for path in EXT.glob("*.pxd"))
+    """One extension a .pyx; each depends on all .pxd and .pxi: a stale inline function is worse than a slow build."""
+    shared = sorted(str(path) for path in EXT.glob("*.px[di]"))
     return [
         Extension(
             f"syncbridge._ext.{source.stem}",

@@ -16,7 +16,8 @@ from cpython.object cimport PyObject
 from jsonkind cimport PyDict_GetItemWithError, is_name, same_value, sb_same_text as same_text
 from pointertext cimport ends_in_index, may_meet
 
-from syncbridge._ext.delta import apply_patch, diff, split_pointer
+from syncbridge._ext.delta import diff
+from syncbridge._ext.patch import apply_patch, split_pointer
 from syncbridge._ext.policies import compile_policies, merge_items, rule_at, unite
 from syncbridge.errors import PatchError
 
@@ -69,211 +70,7 @@ def rebase(ops, committed, policies=None, /, *, base=None, at=None, bint is_owne
     return Rebased._make((run.ops, run.conflicts))
 
 
-# -- places and writes ---------------------------------------------------------------------------------------------
-
-
-@cython.final
-@cython.freelist(64)
-cdef class _Write:
-    """One effect on a document; `in_list` says that the last token is a list index, so that add inserts."""
-
-    cdef str kind  # add, remove, replace, move
-    cdef tuple path
-    cdef tuple source  # of a move
-    cdef bint in_list
-    cdef bint source_in_list
-    cdef bint is_undo  # stands for our own op that was not taken over
-    cdef object value
-    cdef dict meta
-    cdef tuple merge  # a list being merged: before, theirs, its rows
-
-    cdef bint inserts(self) noexcept:
-        return self.in_list and self.kind == "add"
-
-    cdef _Write copy(self):
-        cdef _Write other = write(self.kind, self.path, self.in_list, self.value, self.meta)
-        other.source, other.source_in_list = self.source, self.source_in_list
-        other.is_undo, other.merge = self.is_undo, self.merge
-        return other
-
-    cdef _Write removal(self):
-        """Of a move: that its source goes away."""
-        cdef _Write gone = write("remove", self.source, self.source_in_list, UNKNOWN, self.meta)
-        gone.is_undo = True
-        return gone
-
-    cdef _Write addition(self):
-        """Of a move: that its value arrives."""
-        return write("add", self.path, self.in_list, self.value, self.meta)
-
-
-cdef _Write write(str kind, tuple path, bint in_list, object value, dict meta):
-    cdef _Write made = _Write.__new__(_Write)
-    made.kind, made.path, made.in_list, made.value, made.meta = kind, path, in_list, value, meta
-    made.source_in_list = made.is_undo = False
-    return made
-
-
-@cython.final
-@cython.freelist(64)
-cdef class _Hit:
-    """A write that touches a path, and how long the path's tokens were at that moment."""
-
-    cdef Touch touch
-    cdef _Write write
-    cdef Py_ssize_t depth
-
-
-cdef int hit(list hits, Touch touch, _Write by, tuple path) except -1:
-    cdef _Hit made
-    if hits is not None:
-        made = _Hit.__new__(_Hit)
-        made.touch, made.write, made.depth = touch, by, len(path)
-        hits.append(made)
-    return 0
-
-
-cdef Py_ssize_t index_of(str token) noexcept:
-    """The list index a token spells, or -1."""
-    cdef Py_ssize_t index = 0, size = len(token)
-    cdef Py_UCS4 sign
-    if size == 0 or size > 9 or (size > 1 and token[0] == u"0"):
-        return -1
-    for sign in token:
-        if sign < u"0" or sign > u"9":
-            return -1
-        index = index * 10 + (<Py_ssize_t>sign - 48)
-    return index
-
-
-cdef tuple shifted(tuple path, Py_ssize_t place, Py_ssize_t index):
-    cdef list tokens = list(path)
-    tokens[place] = str(index)
-    return tuple(tokens)
-
-
-cdef tuple follow(tuple path, bint inserting, _Write by, bint goes_first, list hits, Touch *touch):
-    """`path` after the write `by` (not a move); None when the list item it names or lies in was removed.
-
-    `inserting`: the path is where an item will be inserted; of two inserts at one index the path's comes first when
-    `goes_first`. How `by` touches the path goes to `touch` and, unless None, to `hits`.
-    """
-    cdef tuple at = by.path
-    cdef Py_ssize_t depth = len(at), count = len(path), k, mine, theirs
-    cdef bint insert_here
-    touch[0] = NONE
-    for k in range(min(count, depth - 1)):
-        if not same_text(<PyObject *>path[k], <PyObject *>at[k]):
-            return path
-    if count < depth:
-        touch[0] = BELOW
-        hit(hits, BELOW, by, path)
-        return path
-    if depth == 0:
-        touch[0] = ABOVE if count else EXACT
-        hit(hits, touch[0], by, path)
-        return path
-    k = depth - 1
-    if not by.in_list:
-        if same_text(<PyObject *>path[k], <PyObject *>at[k]):
-            touch[0] = EXACT if count == depth else ABOVE
-            hit(hits, touch[0], by, path)
-        return path
-    mine, theirs = index_of(<str>path[k]), index_of(<str>at[k])
-    if mine < 0 or theirs < 0:  # '-' is the end, wherever that is
-        return path
-    insert_here = inserting and count == depth
-    if by.kind == "add":
-        if mine < theirs or (mine == theirs and insert_here and goes_first):
-            return path
-        return shifted(path, k, mine + 1)
-    if mine == theirs and not insert_here:
-        touch[0] = EXACT if count == depth else ABOVE
-        hit(hits, touch[0], by, path)
-        return None if by.kind == "remove" else path
-    if by.kind == "remove" and mine > theirs:
-        return shifted(path, k, mine - 1)
-    return path
-
-
-cdef tuple moved_along(tuple path, bint inserting, _Write by):
-    """Where a move takes the path, or None when it does not."""
-    cdef Py_ssize_t depth = len(by.source)
-    if path[:depth] != by.source or (inserting and len(path) == depth):
-        return None
-    return by.path + path[depth:]
-
-
-cdef bint go_on(_Write own, _Write by) except -1:
-    """Makes `own` what it looks like after `by`; False when `by` removed the list item it was about."""
-    cdef Touch touch
-    cdef tuple path
-    if by.kind != "move":
-        path = follow(own.path, own.inserts(), by, False, None, &touch)
-    else:
-        path = moved_along(own.path, own.inserts(), by)
-        if path is None:
-            path = follow(own.path, own.inserts(), by.removal(), False, None, &touch)
-            if path is not None:
-                path = follow(path, own.inserts(), by.addition(), False, None, &touch)
-    if path is None:
-        return False
-    own.path = path
-    return True
-
-
-cdef list carry(list writes, _Write done):
-    """`writes` as they look to somebody who has done `done` first; what it overwrites is left out.
-
-    Danger: the writes themselves are changed, so nothing may still lean on where they were.
-    """
-    cdef list after = []
-    cdef _Write by
-    cdef _Write own = done.copy()
-    cdef tuple path
-    cdef Touch touch
-    cdef bint is_there = True
-    for by in writes:
-        if not is_there:
-            after.append(by)
-        elif by.kind == "move":
-            carry_move(by, own, after)
-            is_there = go_on(own, by)
-        else:
-            path = follow(by.path, by.inserts(), own, True, None, &touch)
-            is_there = go_on(own, by)
-            if path is not None and (touch == NONE or touch == BELOW):
-                by.path = path
-                after.append(by)
-    return after
-
-
-cdef int carry_move(_Write by, _Write own, list after) except -1:
-    cdef _Write gone = by.removal(), moved
-    cdef _Write between = own.copy()
-    cdef Touch touch
-    cdef tuple source = follow(by.source, False, own, True, None, &touch)
-    cdef tuple path = by.path
-    if touch == EXACT and own.kind == "remove":
-        return 0  # our op went along with the value and removed it over there
-    if touch == ABOVE:
-        source = None
-    if go_on(between, gone):
-        path = follow(by.path, by.in_list, between, True, None, &touch)
-        if touch == EXACT or touch == ABOVE:
-            path = None
-    if source is not None and path is not None:
-        moved = by.copy()
-        moved.source, moved.path = source, path
-        after.append(moved)
-    elif source is not None:
-        gone.path = source
-        after.append(gone)
-    elif path is not None:
-        moved = by.addition()
-        moved.path = path
-        after.append(moved)
-    return 0
+include "trace.pxi"
 
 
 # -- values --------------------------------------------------------------------------------------------------------
@@ -473,12 +270,12 @@ cdef class _Rebase:
             for op in operations(ops):
                 one = read_op(op)
                 self.read.append(one)
-                index += 1
                 if one[2] is not None:
                     self.reach = None
                 elif self.reach is not None:
                     self.reach.append(self.governed(<str>one[1]))
                     self.fuzzy = self.fuzzy or (one[0] != "replace" and ends_in_index(<PyObject *>one[1]))
+                index += 1
         except PatchError as error:
             raise PatchError(error.reason, index if isinstance(ops, list) else None, error.pointer) from None
         return 0
@@ -662,7 +459,7 @@ cdef class _Rebase:
         cdef object before
         cdef _Hit one
         cdef bint below = False
-        if (rule[0] == "set" or rule[0] == "append") and self.merge_list(rule, place, op):
+        if (rule[0] == "set" or rule[0] == "append") and merge_list(self, rule, place, op):
             return 0
         if rule[0] == "playhead" and not hits:
             self.trace(place[: rule[2]], False, hits)
@@ -682,145 +479,9 @@ cdef class _Rebase:
                 edit["path"] = pointer_of(edit_path)
                 self.write(edit["op"], edit_path, edit.get("value", UNKNOWN), edit)
             return 0
-        self.decide(own, target, last_place, hits, rule)
+        decide(self, own, target, last_place, hits, rule)
         self.did(op)
         return 0
-
-    cdef int decide(
-        self, _Write own, tuple target, tuple last_place, list hits, tuple rule
-    ) except -1:
-        """What becomes of `own`, which lands at `target` (None: its list item is gone) where `hits` met it."""
-        cdef object ours = own.value, current = UNKNOWN, parent = UNKNOWN, total
-        cdef str policy = <str>rule[0], winner, kind
-        cdef _Hit last = None
-        cdef _Hit one
-        cdef bint is_anew = False, is_below = False, is_told, counts, is_removal = own.kind == "remove"
-        for one in hits:
-            is_below = one.touch == BELOW
-            if not is_below:
-                last = one
-                is_anew = is_anew or one.touch == ABOVE
-        # the last write tells what is there now, when it was at this very place; else the state does
-        is_told = last is not None and last.touch == EXACT and not is_below and not last.write.is_undo
-        if is_told and target is not None:
-            current, parent = last.write.value, {}
-        elif target is not None and not own.inserts():
-            current = get(self.state_at(target, True), target)
-        if policy == "owner" and not self.is_owner:
-            return self.lose(own, last_place, hits, rule, "theirs", current)
-        if target is None:
-            if is_removal:
-                return self.settle(own)
-            return self.lose(own, last_place, hits, rule, "theirs", UNKNOWN)
-        # two who counted to the same number counted twice: agreeing is then no reason to leave one out
-        counts = last is not None and not is_removal and policy == "counter" and self.is_known and self.counts(own)
-        if not is_removal and current is not UNKNOWN and same(ours, current) and not counts:
-            return self.settle(own)
-        winner = self.by_policy(policy, hits)
-        if last is None:
-            if winner:
-                return self.lose(own, target, hits, rule, winner, current)
-            return self.cover(own, target, hits, rule)
-        if is_told or (not self.is_known and last.touch == EXACT):
-            current, parent = last.write.value, {}
-        elif self.is_known:
-            parent = get(self.state_at(target, True), target[:-1]) if target else UNKNOWN
-        else:
-            rest = target[len(last.write.path) :]
-            current, parent = inside(last.write.value, rest), inside(last.write.value, rest[:-1])
-        if is_anew if own.in_list else len(target) > 0 and not isinstance(parent, dict):
-            # an index into a list that theirs wrote anew means nothing; nor does a member of what is no object now
-            if is_removal:
-                return self.settle(own)
-            return self.lose(own, target, hits, rule, "theirs", current)
-        if is_removal:
-            if current is UNKNOWN and (self.is_known or last.write.kind == "remove"):
-                return self.settle(own)
-            if winner:
-                return self.lose(own, target, hits, rule, winner, current)
-            self.emit(an_op("remove", target, UNKNOWN))
-            self.report(target, rule, hits, a_row("ours", ours, current))
-            return self.settle(own)
-        if current is not UNKNOWN and same(ours, current) and not counts:
-            return self.settle(own)
-        if winner:
-            return self.lose(own, target, hits, rule, winner, current)
-        kind = own.kind if own.in_list else "add" if current is UNKNOWN and target else "replace"
-        if (policy == "max" or policy == "min" or policy == "counter") and is_number(ours) and is_number(current):
-            if (policy == "max" and current >= ours) or (policy == "min" and current <= ours):
-                return self.lose(own, target, hits, rule, "theirs", current)
-            before = self.before(own) if policy == "counter" and self.is_known else None
-            before = 0 if before is UNKNOWN else before  # both sides began to count: from nothing
-            if is_number(before):
-                total = current + (ours - before)
-                if abs(total) <= INTEGER_MAX:
-                    self.report(target, rule, hits, a_row("both", ours, current))
-                    self.emit(an_op(kind, target, total))
-                    self.settle(own)
-                    self.writes.insert(0, write("replace", own.path, own.in_list, total, (<_Hit>hits[-1]).write.meta))
-                    return 0
-        self.report(target, rule, hits, a_row("ours", ours, current))
-        self.emit(an_op(kind, target, ours))
-        return self.settle(own)
-
-    cdef bint counts(self, _Write own) except -1:
-        """Whether `own`, at a counter, adds to it."""
-        cdef object before = self.before(own)
-        if not is_number(own.value):
-            return False
-        return before is UNKNOWN or (is_number(before) and before != own.value)
-
-    cdef str by_policy(self, str policy, list hits):
-        """Who wins against the later write by policy alone; "" when the later write wins."""
-        if policy == "manual":
-            return "manual"
-        if policy == "playhead":
-            return "theirs"
-        if policy == "latest" and self.at is not None:
-            theirs_at = (<_Hit>hits[-1]).write.meta.get("at")
-            if theirs_at is not None and theirs_at > self.at:
-                return "theirs"
-        return ""
-
-    cdef int settle(self, _Write own) except -1:
-        """The push goes on as if `own` had taken effect: it did, or theirs came to the same."""
-        self.writes = carry(self.writes, own)
-        return 0
-
-    cdef int lose(
-        self, _Write own, tuple target, list hits, tuple rule, str winner, object theirs
-    ) except -1:
-        """`own` is not taken over; to the ops after it that looks as if it had been taken back."""
-        cdef dict meta = (<_Hit>hits[-1]).write.meta if hits else NO_META
-        cdef str kind = "add" if own.kind == "remove" else "remove"
-        cdef object before = self.before(own)
-        cdef _Write undo
-        self.report(target, rule, hits, a_row(winner, own.value, theirs))
-        if own.kind == "replace" or (own.kind == "add" and not own.in_list and (before is not UNKNOWN or hits)):
-            kind = "replace"
-        undo = write(kind, own.path, own.in_list, before, meta)
-        undo.is_undo = True
-        self.writes.insert(0, undo)
-        return 0
-
-    cdef int cover(self, _Write own, tuple target, list hits, tuple rule) except -1:
-        """Ours removes or overwrites what theirs edited below: ours applies, what it covers is listed."""
-        cdef dict rows = {}
-        cdef _Hit one
-        cdef tuple rest
-        for one in hits:
-            rest = one.write.path[one.depth :]
-            kept = inside(own.value, rest)
-            rows.pop(rest, None)
-            if one.write.is_undo or (one.write.kind == "remove" and kept is UNKNOWN):
-                continue
-            if kept is not UNKNOWN and one.write.value is not UNKNOWN and same(kept, one.write.value):
-                continue
-            rows[rest] = a_row("ours", kept, one.write.value)
-        for rest, row in rows.items():
-            self.report(target + rest, rule, hits, row)
-        self.emit(an_op(own.kind, target, own.value))
-        return self.settle(own)
 
     cdef int emit(self, dict op) except -1:
         self.ops.append(op)
@@ -828,64 +489,12 @@ cdef class _Rebase:
             self.merged_behind.append(op)
         return 0
 
-    cdef int report(self, tuple path, tuple rule, list hits, dict row) except -1:
-        cdef dict meta = (<_Hit>hits[-1]).write.meta if hits else NO_META
-        row = {"path": pointer_of(path), "policy": rule[0], **row}
-        if "version" in meta:
-            row["theirs_version"] = meta["version"]
-        if "device" in meta:
-            row["theirs_device"] = meta["device"]
-        if rule[0] == "counter" and row["winner"] == "both":  # counted again by the same push: one row tells it
-            self.conflicts = [seen for seen in self.conflicts if seen["path"] != row["path"]]
-        self.conflicts.append(row)
-        return 0
-
-    cdef bint merge_list(self, tuple rule, tuple place, dict op) except -1:
-        """Merge the whole list a set or append policy governs; False when that is not what this op is about."""
-        cdef tuple governed = place[: rule[2]]
-        cdef list hits = [], lost = []
-        cdef tuple target = self.trace(governed, False, hits)
-        cdef _Hit one
-        cdef _Write settled
-        cdef list rows = []
-        if not hits or target is None or not self.is_known:
-            return False
-        before, theirs = get(self.ours_now(), governed), get(self.merged_now(), target)
-        current = theirs
-        for one in hits:
-            if one.touch == EXACT and one.write.merge is not None:
-                # the push may reorder the list in several ops: each merges anew from where the first one began
-                before, theirs, rows = one.write.merge
-                break
-        ours = get(apply_patch(self.ours, [op], depth_max=DEPTH_LIMIT), governed)
-        before = [] if before is UNKNOWN else before  # both sides made the list: it began empty
-        for each in (before, theirs, ours, current):
-            if not isinstance(each, list):
-                return False
-        self.conflicts = [row for row in self.conflicts if not any([row is old for old in rows])]
-        told = len(self.conflicts)
-        if rule[0] == "append":
-            merged, lost = merge_items(before, ours, theirs, rule[1])
-        else:
-            merged = unite(before, ours, theirs)
-        for edit in diff(current, merged, depth_max=DEPTH_LIMIT):
-            edit["path"] = pointer_of(target) + edit["path"]
-            self.emit(edit)
-        for index, winner, mine, other in lost:
-            row = a_row(winner, UNKNOWN if mine is ... else mine, other)
-            self.report(target + (str(index),), rule, hits, row)
-        if not same(merged, ours):
-            self.report(target, rule, hits, a_row("both", ours, theirs))
-        in_list = self.is_index(governed, False)
-        settled = write("replace", governed, in_list, merged, (<_Hit>hits[-1]).write.meta)
-        settled.merge = (before, theirs, self.conflicts[told:])
-        self.writes = [settled, *carry(self.writes, write("replace", governed, in_list, ours, NO_META))]
-        self.did(op)
-        return True
-
 
 cdef tuple placed(object state, tuple path, bint in_list):
     """`path` with '-' made an index where the state tells."""
     if in_list and path[-1] == END and state is not UNKNOWN:
         return path[:-1] + (str(len(<list>get(state, path[:-1]))),)
     return path
+
+
+include "verdict.pxi"

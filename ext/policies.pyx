@@ -14,7 +14,7 @@ from cpython.object cimport PyObject
 
 from jsonkind cimport same_value
 
-from syncbridge._ext.delta import split_pointer
+from syncbridge._ext.patch import split_pointer
 from syncbridge.errors import PatchError, PolicyError
 
 NAMES = frozenset(

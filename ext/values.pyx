@@ -24,8 +24,8 @@ from jsonkind cimport (
     is_name, same_value,
 )
 from jsonsize cimport (
-    NAME_NOT_TEXT, NESTED_TOO_DEEP, Py_False, Py_None, Py_True, PyFloat_Check, PyLong_AsLongLongAndOverflow, PyLong_Check, PyOS_double_to_string,
-    PyUnicode_Check, length_of, sb_float_digits,
+    NAME_NOT_TEXT, NESTED_TOO_DEEP, Py_False, Py_None, Py_True, PyFloat_Check, PyLong_AsLongLongAndOverflow,
+    PyLong_Check, PyOS_double_to_string, PyUnicode_Check, length_of, sb_float_digits,
 )
 
 from syncbridge.errors import BadMessage, DepthExceeded

@@ -15,16 +15,17 @@ from syncbridge._ext.types import Committed, Conflict, Json, JsonObject, Op, Pol
 
 if TYPE_CHECKING or os.environ.get("SYNCBRIDGE_TWIN") != "1":
     try:
-        from syncbridge._ext.delta import (
+        from syncbridge._ext.delta import diff
+        from syncbridge._ext.merge import Merged, Rebased, merge3, rebase
+        from syncbridge._ext.patch import (
             apply_measured,
             apply_patch,
-            diff,
             join_pointer,
             merge_patch,
             resolve,
             split_pointer,
         )
-        from syncbridge._ext.merge import Merged, Rebased, compile_policies, merge3, rebase
+        from syncbridge._ext.policies import compile_policies
         from syncbridge._ext.values import DEPTH_LIMIT, DEPTH_MAX, INTEGER_MAX, canonical, check, equal, measure
         from syncbridge._ext.version import compare_position, fence_verdict, judge_seq, judge_version
     except ModuleNotFoundError as missing:

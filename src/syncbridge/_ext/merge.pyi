@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from syncbridge._ext.types import Committed, Conflict, Json, Op, Policies
@@ -12,7 +12,6 @@ class Merged(NamedTuple):
     ops: list[Op]
     conflicts: list[Conflict]
 
-def compile_policies(schema: Mapping[str, str | Mapping[str, str]], /) -> Policies: ...
 def rebase(
     ops: list[Op],
     committed: Sequence[list[Op] | Committed],

@@ -143,7 +143,7 @@ def _inside(value: Any, path: Path) -> Any:
 
 
 def _counts(rule: Rule, before: Any, ours: Any, current: Any) -> bool:
-    """Whether ours adds to a counter: then that both came to the same number does not say that one of them is enough."""
+    """Whether ours adds to a counter: that both came to one number does not say that one of them is enough."""
     if rule.policy != "counter" or not _is_number(ours) or not _is_number(current):
         return False
     return before is UNKNOWN or (_is_number(before) and before != ours)

@@ -146,11 +146,7 @@ def apply_patch(
     """
     if size_max is None:
         return _apply(doc, 0, ops, depth_allowed(depth_max), ops_max, None)[0]
-    return _apply(doc, measure_within(doc, depth_max), ops, depth_max, ops_max, size_max)[0]
-
-
-def measure_within(doc: Any, depth_max: int) -> int:
-    return length(doc, depth_allowed(depth_max))
+    return _apply(doc, length(doc, depth_allowed(depth_max)), ops, depth_max, ops_max, size_max)[0]
 
 
 def apply_measured(

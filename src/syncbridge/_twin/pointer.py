@@ -57,6 +57,7 @@ def step(value: Any, token: str, pointer: str) -> Any:
 
 
 def existing_index(token: str, length: int, pointer: str) -> int:
+    """The index of an item that is there; PatchError for any other token."""
     index = index_of(token)
     if index < 0 and not (token.isascii() and token.isdigit() and token[:1] != "0"):
         raise PatchError("an array index is 0 or digits without a leading zero", None, pointer)

@@ -25,12 +25,14 @@ _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n
 
 
 def depth_allowed(depth_max: int) -> int:
+    """`depth_max` itself; ValueError when it is no depth that recursion may reach."""
     if type(depth_max) is not int or not 0 <= depth_max <= DEPTH_LIMIT:
         raise ValueError(f"depth_max is an integer from 0 to {DEPTH_LIMIT}")
     return depth_max
 
 
 def too_deep(place: str = "") -> DepthExceeded:
+    """The error to raise, with the place where one is known."""
     return DepthExceeded(f"{place}: {DepthExceeded.meaning}" if place else "")
 
 
@@ -40,6 +42,7 @@ def equal(a: Any, b: Any, /, *, depth_max: int = DEPTH_MAX) -> bool:
 
 
 def same(a: Any, b: Any, depth_left: int) -> bool:
+    """Whether `a` and `b` are one value of one kind; DepthExceeded past `depth_left` levels."""
     if a is b:
         return True
     if isinstance(a, dict) and isinstance(b, dict):
@@ -117,6 +120,7 @@ def measure(value: Any, /, *, depth_max: int = DEPTH_MAX) -> int:
 
 
 def length(value: Any, depth_left: int) -> int:
+    """The length in bytes; DepthExceeded past `depth_left` levels, BadMessage for what is no JSON value."""
     if value is None or value is True:
         return 4
     if value is False:
@@ -138,6 +142,7 @@ def length(value: Any, depth_left: int) -> int:
 
 
 def text_length(text: str) -> int:
+    """Bytes of the quoted UTF-8 text: short escapes take 2, other control signs 6."""
     if type(text) is not str:
         raise BadMessage("a member name is not a string")
     total = 2
@@ -153,6 +158,7 @@ def text_length(text: str) -> int:
 
 
 def integer_length(value: int) -> int:
+    """Digits and sign; counted without str(), which refuses very long integers."""
     digits = max(1, value.bit_length() * 30103 // 100000)
     while abs(value) >= 10**digits:
         digits += 1
@@ -169,6 +175,7 @@ def float_digits(value: float) -> tuple[str, int]:
 
 
 def float_length(value: float) -> int:
+    """Length of the shortest digits that read back, laid out as orjson lays them out."""
     if value - value != 0.0:
         return 4  # orjson writes null
     sign = int(repr(value)[0] == "-")
