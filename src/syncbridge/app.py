@@ -117,18 +117,31 @@ class Service:
         self.server = Server(cast("ASGIApplication", api), self._make_handler, _server_options(settings))
         self._upkeep: list[asyncio.Task[None]] = []
 
+    def renew_certificate(self) -> None:
+        """New connections get the certificate that is in the files now; open ones stay as they are."""
+        if self.settings.tls_certificate is None:
+            return
+        try:
+            self.server.reload_certificate()
+        except OSError as error:  # ssl.SSLError is one
+            _log.error("certificate not reloaded; the old one stays in use", reason=str(error))
+        else:
+            _log.info("certificate reloaded")
+
     @classmethod
     @asynccontextmanager
-    async def running(cls, settings: Settings) -> AsyncIterator[Service]:
+    async def running(cls, settings: Settings, *, accept_loss: bool = False) -> AsyncIterator[Service]:
         """A service that listens; everything it wrote is on disk when the block is left.
 
+        ``accept_loss`` opens a damaged journal with what of it can be verified (see `SqliteStore`).
         Raises   CannotOpen (the data directory), OSError (the port), Unavailable (the records).
         """
         loop = asyncio.get_running_loop()
         clock = ServerClock()
         async with AsyncExitStack() as stack:
             # Opening reads and checks the journal; nothing is served yet, so it may block.
-            store = SqliteStore(settings.data_dir, clock, _post_of(loop), limits=settings.limits)
+            post = _post_of(loop)
+            store = SqliteStore(settings.data_dir, clock, post, limits=settings.limits, accept_loss=accept_loss)
             stack.callback(store.close)
             records = await open_records(settings.records_url, pool_size=settings.database_pool_size)
             stack.push_async_callback(records.close)
@@ -227,20 +240,20 @@ class Service:
         _log.info("sessions past their time are gone", sessions=len(sessions))
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, *, accept_loss: bool = False) -> int:
     """The service ran until it was told to stop. A second signal ends it at once, with 1.
 
     Answers   0 when it ended cleanly, 1 when it could not start; the reason is logged.
     """
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(settings))
+            return runner.run(_serve(settings, accept_loss=accept_loss))
     except (CannotOpen, StartFailed, SyncBridgeError, OSError) as error:
         _log.error("cannot start", reason=str(error))
         return 1
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, *, accept_loss: bool) -> int:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its lines say what ours say
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
@@ -254,7 +267,8 @@ async def _serve(settings: Settings) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number.name)
-    async with Service.running(settings) as service:
+    async with Service.running(settings, accept_loss=accept_loss) as service:
+        loop.add_signal_handler(signal.SIGHUP, service.renew_certificate)
         _log.info("SyncBridge is listening", version=__version__)
         for line in service.lines():
             _log.info(line)

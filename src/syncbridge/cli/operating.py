@@ -32,6 +32,10 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of REST and WebSocket.")] = None,
     data_dir: DataDir = None,
+    accept_loss: Annotated[
+        bool,
+        typer.Option("--accept-loss", help="Open a damaged journal once, with the sessions that can be verified."),
+    ] = False,
 ) -> None:
     """Run the service until Ctrl-C or SIGTERM; the first start makes its keys and its database."""
     from syncbridge.telemetry import configure_logging
@@ -41,7 +45,7 @@ def serve(
     from syncbridge.app import serve as run
 
     try:
-        code = run(in_force)
+        code = run(in_force, accept_loss=accept_loss)
     except OSError as error:
         raise Failed(f"The service cannot start: {error}") from error
     raise typer.Exit(code)

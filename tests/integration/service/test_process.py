@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 import websockets
+from cryptography import x509
 
 from tests.integration.service.conftest import DEADLINE_S, Client, Device, until
 
@@ -31,10 +34,13 @@ class Process:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.tls_port: int = probe.getsockname()[1]
         self.base = f"http://127.0.0.1:{self.port}"
         self.running: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
+    async def start(self, *options: str) -> None:
         environment = {
             **os.environ,
             "SYNCBRIDGE_PORT": str(self.port),
@@ -43,7 +49,7 @@ class Process:
             "NO_COLOR": "1",
         }
         self.running = await asyncio.create_subprocess_exec(
-            COMMAND, "serve", env=environment, stderr=asyncio.subprocess.PIPE
+            COMMAND, "serve", *options, env=environment, stderr=asyncio.subprocess.PIPE
         )
         async with httpx.AsyncClient(base_url=self.base) as http, asyncio.timeout(DEADLINE_S * 2):
             while True:
@@ -234,3 +240,57 @@ async def test_a_data_directory_in_use_is_refused_with_a_sentence(process: Proce
     with pytest.raises(AssertionError, match="in use by process"):
         await other.start()
     assert await other.ended() == 1
+
+
+async def test_a_damaged_journal_is_refused_until_the_loss_is_accepted(process: Process, ann: Client) -> None:
+    session = await ann.make_session()
+    process.send(signal.SIGTERM)
+    assert await process.ended() == 0
+    for name in ("sessions.db", "sessions.db-wal"):
+        (process.data_dir / name).write_bytes(b"this was a journal once" * 1_000)
+    with pytest.raises(AssertionError, match="--accept-loss"):
+        await process.start()
+    assert await process.ended() == 1
+    await process.start("--accept-loss")
+    answer = await ann.http.get(f"/v1/sessions/{session}/state")
+    assert answer.json()["code"] == "not_found"
+    assert await ann.make_session()
+    aside = [kept for kept in process.data_dir.iterdir() if b"this was a journal once" in kept.read_bytes()]
+    assert aside, "the damaged file is set aside, not deleted"
+
+
+async def test_hangup_takes_up_a_new_certificate_and_keeps_the_old_one_when_the_new_is_bad(
+    tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+
+    def write(certificate: trustme.LeafCert) -> None:
+        key.write_bytes(certificate.private_key_pem.bytes())
+        chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+
+    def served() -> int:
+        pem = ssl.get_server_certificate(("127.0.0.1", node.tls_port), timeout=DEADLINE_S)
+        return x509.load_pem_x509_certificate(pem.encode()).serial_number
+
+    def serial(certificate: trustme.LeafCert) -> int:
+        return x509.load_pem_x509_certificate(certificate.cert_chain_pems[0].bytes()).serial_number
+
+    first, second = authority.issue_cert("127.0.0.1"), authority.issue_cert("127.0.0.1")
+    write(first)
+    node = Process(tmp_path / "data")
+    stack.push_async_callback(node.close)
+    monkeypatch.setenv("SYNCBRIDGE_TLS_CERTIFICATE", str(chain))
+    monkeypatch.setenv("SYNCBRIDGE_TLS_KEY", str(key))
+    monkeypatch.setenv("SYNCBRIDGE_TLS_PORT", str(node.tls_port))
+    await node.start()
+    assert await asyncio.to_thread(served) == serial(first)
+    key.write_bytes(second.private_key_pem.bytes())  # a key that does not fit the chain
+    node.send(signal.SIGHUP)
+    await asyncio.sleep(0)
+    assert await asyncio.to_thread(served) == serial(first)
+    write(second)
+    node.send(signal.SIGHUP)
+    async with asyncio.timeout(DEADLINE_S):
+        while await asyncio.to_thread(served) != serial(second):
+            continue

@@ -24,7 +24,7 @@ from syncbridge.core.ids import SessionId
 VERIFY_BYTES_MAX = 256 * 1024 * 1024
 
 _WAY_OUT = (
-    "Restore the whole data directory from a backup; or start once with the option to accept the loss: the readable"
+    "Restore the whole data directory from a backup; or start once with `syncbridge serve --accept-loss`: the readable"
     " sessions are then kept under new epochs and the old file is set aside"
 )
 
