@@ -140,7 +140,10 @@ class SessionMachine:
     def _enqueue(self, event: AnyEvent, now_ms: int) -> list[AnyEffect]:
         if self.state is SessionState.GONE:
             return self._refuse(event, errors.NotFound())
-        if len(self._queue) >= self.limits.queue_entries_max:
+        if type(event) in _SAID_ONCE:
+            # However long it takes, one of a kind from each waits: the newest, for an older connection may be gone.
+            self._queue = deque(waiting for waiting in self._queue if _news(waiting) != _news(event))
+        elif len(self._queue) >= self.limits.queue_entries_max:
             return self._refuse(event, errors.Busy("too much waits on this session; send it again later"))
         self._queue.append(event)
         if self.state is SessionState.LIVE and self._batch is None:
@@ -276,7 +279,7 @@ class SessionMachine:
             return said
         if self._conflicts > self.limits.retry_conflicts_max:
             self._conflicts = 0
-            return said + self._give_up()
+            said += self._give_up()
         return said + self._pump(now_ms)
 
     def _on_unknown(self, event: on.OutcomeUnknown, now_ms: int) -> list[AnyEffect]:
@@ -348,7 +351,8 @@ class SessionMachine:
 
     def _give_up(self) -> list[AnyEffect]:
         """Whatever waits is answered `unavailable`; a push may be sent again and is still applied once."""
-        waiting, self._queue = list(self._queue), deque()
+        waiting = list(self._queue)
+        self._queue = deque(event for event in waiting if type(event) in _SAID_ONCE)
         said: list[AnyEffect] = []
         for event in waiting:
             said += self._refuse(event, errors.Unavailable())
@@ -440,6 +444,14 @@ class SessionMachine:
         # Who was heard when is only in memory; a later take needs it to say where a dead source was.
         said: list[AnyEffect] = [do.WriteSnapshot(log.snapshot())] if log.heard else []
         return [*said, do.Unload()]
+
+
+_SAID_ONCE = frozenset({on.MemberDrained, on.DeviceArrived, on.OfferExpired})
+"""Nobody is answered about these, so nobody says them again: they are not refused, they wait."""
+
+
+def _news(event: AnyEvent) -> tuple[type, str]:
+    return type(event), getattr(event, "device", "") or getattr(event, "connection", "")
 
 
 _HANDLERS: dict[type, Callable[[SessionMachine, Any, int], list[AnyEffect]]] = {

@@ -1,0 +1,94 @@
+"""Schedules in which a device would be left behind, told wrongly, or told of what is not its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from syncbridge.core import events as on
+from syncbridge.core import messages as m
+from syncbridge.core.entry import Entry
+from syncbridge.core.ids import ConnectionId, DeviceId
+from syncbridge.core.session import SessionState
+from syncbridge.limits import Limits
+from tests.unit.core.stage import Stage, conflict, request
+
+TV = ConnectionId("tv")
+
+
+@pytest.fixture
+def stage() -> Stage:
+    stage = Stage()
+    stage.joins("phone")
+    stage.joins("tv")
+    return stage
+
+
+def breaths(value: int) -> list[dict[str, Any]]:
+    return [{"op": "replace", "path": "/totals/breaths", "value": value}]
+
+
+# -- a slow reader that has drained -----------------------------------------------------------------------------
+
+
+def test_reader_that_drains_while_the_store_is_silent_is_caught_up_when_it_answers(stage: Stage) -> None:
+    stage.happens(on.MemberLagging(TV))
+    stage.holds = True
+    stage.pushes("phone", breaths(1), base=1, seq=1)
+    stage.happens(on.MemberDrained(TV))
+    stage.passes(stage.limits.store_timeout_ms)
+    stage.commits()
+    joined = stage.last("tv", m.Joined)
+    assert (joined.reason, joined.position.version) == ("slow", 2)
+
+
+def test_reader_that_drains_while_the_queue_is_full_is_caught_up_afterwards() -> None:
+    stage = Stage(limits=Limits(queue_entries_max=64))
+    stage.joins("phone")
+    stage.joins("tv")
+    stage.happens(on.MemberLagging(TV))
+    stage.holds = True
+    for seq in range(1, 70):
+        stage.pushes("phone", breaths(seq), base=1, seq=seq)
+    assert stage.last("phone", m.Reject).code == "busy"
+    for _ in range(100):
+        stage.happens(on.MemberDrained(TV))
+    assert len(stage.machine._queue) <= 65
+    while stage.held:
+        stage.commits()
+    assert stage.last("tv", m.Joined).position.version == stage.machine.version
+
+
+def test_offer_that_runs_out_while_the_store_is_silent_is_withdrawn_when_it_answers(stage: Stage) -> None:
+    stage.offers("phone", "tv")
+    stage.passes(stage.limits.handoff_ready_ms - 100)
+    stage.holds = True
+    stage.pushes("phone", breaths(1), base=1, seq=1)
+    stage.passes(stage.limits.store_timeout_ms)
+    stage.holds = False
+    stage.commits()
+    assert stage.last("tv", m.HandoffFailed).reason == "expired"
+
+
+def test_session_that_lost_too_many_races_leaves_memory_when_nobody_follows() -> None:
+    stage = Stage(limits=Limits(retry_conflicts_max=1))
+    stage.holds = True
+    stage.happens(on.EditRequested(request(), "", "patch", breaths(1), None, "edit"))
+    for version in (2, 3):
+        conflict(stage, [Entry(version=version, kind="patch", at=stage.now_ms)])
+    assert stage.replies["r1"].code == "unavailable"
+    stage.passes(stage.limits.session_idle_unload_ms)
+    assert stage.machine.state is SessionState.GONE
+
+
+def test_device_that_comes_again_and_again_while_the_store_is_silent_waits_once_and_is_told(stage: Stage) -> None:
+    stage.offers("phone", "watch", expires_ms=600_000)
+    stage.holds = True
+    stage.pushes("phone", breaths(1), base=1, seq=1)
+    for number in range(1000):
+        stage.happens(on.DeviceArrived(ConnectionId(f"w{number}"), DeviceId("watch")))
+    stage.passes(stage.limits.store_timeout_ms)
+    assert len(stage.machine._queue) == 1
+    stage.commits()
+    assert stage.last("w999", m.HandoffPrepare).handoff == "h1"
