@@ -161,7 +161,7 @@ class ConnectionMachine:
             case Draining():
                 effects: list[AnyConnectionEffect] = [SendMessage(Goodbye(event.reason, event.reconnect_after_ms))]
                 self.state = ConnectionState.CLOSED
-                return [*effects, CloseConnection(1012, "restarting")]
+                return [*effects, CloseConnection(1012)]
             case PeerClosed():
                 self.state = ConnectionState.CLOSED
                 return self._leave_all(event.heard_at, is_gone=True)
@@ -351,7 +351,7 @@ class ConnectionMachine:
         self.kept = None
         return [
             self._error(fault, about=about, devices=devices),
-            CloseConnection(fault.close_code or 1011, type(fault).meaning),
+            CloseConnection(fault.close_code or 1011),
         ]
 
     def _leave_all(self, heard_at: int, *, is_gone: bool) -> list[AnyConnectionEffect]:

@@ -124,10 +124,9 @@ class SendMessage(ConnectionEffect, frozen=True):
 
 
 class CloseConnection(ConnectionEffect, frozen=True):
-    """Close with this WebSocket close code; ``reason`` is a fixed sentence of ours."""
+    """Close with this WebSocket close code, and the sentence that belongs to it."""
 
     code: int
-    reason: str
 
 
 class Admit(ConnectionEffect, frozen=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
 
-from syncbridge.core.connection import ConnectionMachine
+from syncbridge.core.connection import ConnectionMachine, ConnectionState
 from syncbridge.core.connection_events import (
     Admit,
     Admitted,
@@ -35,13 +35,22 @@ from syncbridge.errors import SyncBridgeError
 from syncbridge.ports import Admission, Identity, Refusal
 from syncbridge.runtime.outlet import Outlet
 from syncbridge.runtime.timers import Timers
+from syncbridge.wire.close import CLOSED_BY_DEVICE, CloseCode
 from syncbridge.wire.codec import encode_message
 
 if TYPE_CHECKING:
     from syncbridge.runtime.engine import Engine
 
-INTERNAL_ERROR: Final = 1011
-INTERNAL_REASON: Final = "internal error"
+FRAMING_FAULTS: Final = {
+    CloseCode.PROTOCOL_ERROR: "bad_frame",
+    CloseCode.UNSUPPORTED_DATA: "bad_frame",
+    CloseCode.INVALID_TEXT: "bad_frame",
+    CloseCode.MESSAGE_TOO_BIG: "message_too_large",
+    CloseCode.INTERNAL_ERROR: "internal",
+    CloseCode.TOO_SLOW: "too_slow",
+    CloseCode.RATE_LIMITED: "rate_limited",
+}
+"""What the socket itself closes for, below the messages, as operators count it."""
 
 _logger = logging.getLogger("syncbridge.runtime")
 
@@ -106,6 +115,9 @@ class ConnectionDriver:
         self.outlet = None
         self.timers.clear()
         self._engine.hub.closed(self)
+        # A machine that is closed has told why already; a code that the device chose is no fault of ours or its own.
+        if self.machine.state is not ConnectionState.CLOSED and reason != CLOSED_BY_DEVICE and code in FRAMING_FAULTS:
+            self._tell_error(FRAMING_FAULTS[CloseCode(code)])
         self._engine.post_connection(self, PeerClosed(self.heard_at))
 
     # -- the engine ---------------------------------------------------------------------------------------------
@@ -132,7 +144,7 @@ class ConnectionDriver:
     def give_up(self) -> None:
         """Our own fault ends this connection alone; the engine tells its sessions."""
         if self.outlet is not None:
-            self.outlet.close(INTERNAL_ERROR, INTERNAL_REASON)
+            self.outlet.close(CloseCode.INTERNAL_ERROR)
 
     def _tell_error(self, code: str) -> None:
         """Operators see each connection that ends for a fault; nothing in it is the peer's but ids and address."""
@@ -162,7 +174,7 @@ class ConnectionDriver:
             case CloseConnection():
                 self.timers.clear()
                 if self.outlet is not None:
-                    self.outlet.close(effect.code, effect.reason)
+                    self.outlet.close(effect.code)  # with the code's own sentence, as the protocol's table has it
             case Admit():
                 engine.gatekeeper.admit(effect.token, effect.device, self._on_admission)
             case Renew():

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from syncbridge.core.connection import ConnectionState
 from syncbridge.core.effects import AnyEffect, Reply
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.events import AnyEvent, EntriesSeen, PushReceived, ReadRequested, TakeReceived
@@ -360,7 +361,7 @@ def test_a_failing_connection_is_closed_alone_and_leaves_its_sessions(
     tv.outlet.take()
 
     class Broken:
-        account, device, joined = ANN, DeviceId("phone"), {S1}
+        account, device, joined, state = ANN, DeviceId("phone"), {S1}, ConnectionState.READY
 
         def receive(self, event: object, now_ms: int) -> list[object]:
             raise Planted
@@ -368,7 +369,7 @@ def test_a_failing_connection_is_closed_alone_and_leaves_its_sessions(
     phone.driver.machine = Broken()  # type: ignore[assignment]
     with caplog.at_level(logging.ERROR, logger="syncbridge.runtime"):
         phone.say(type="leave", session="s1")
-        assert phone.outlet.closed == (1011, "internal error")
+        assert phone.outlet.closed == (1011, "")
         phone.hang_up()
     assert "Planted" in caplog.text
     assert [(m["type"], m["device"], m["online"]) for m in tv.outlet.take()] == [("presence", "phone", False)]
