@@ -12,7 +12,7 @@ from syncbridge.core.entry import Entry
 from syncbridge.core.ids import ConnectionId, DeviceId
 from syncbridge.core.session import SessionState
 from syncbridge.limits import Limits
-from tests.unit.core.stage import Stage, conflict, request
+from tests.unit.core.stage import ACCOUNT, ROSTER, Stage, conflict, request
 
 TV = ConnectionId("tv")
 
@@ -80,6 +80,21 @@ def test_session_that_lost_too_many_races_leaves_memory_when_nobody_follows() ->
     assert stage.replies["r1"].code == "unavailable"
     stage.passes(stage.limits.session_idle_unload_ms)
     assert stage.machine.state is SessionState.GONE
+
+
+# -- who is there -----------------------------------------------------------------------------------------------
+
+
+def test_device_that_left_while_its_join_was_in_flight_is_not_shown_online(stage: Stage) -> None:
+    stage.holds = True
+    stage.pushes("phone", breaths(1), base=1, seq=1)
+    stage.pushes("phone", breaths(2), base=1, seq=2)
+    laptop = ConnectionId("laptop")
+    stage.happens(on.MemberJoined(laptop, ACCOUNT, DeviceId("laptop"), ROSTER, m.Join("s1")))
+    stage.commits()  # the second push and the join are one transaction now
+    stage.leaves("laptop")
+    stage.commits()
+    assert stage.last("tv", m.PresenceMessage).online is False
 
 
 def test_device_that_comes_again_and_again_while_the_store_is_silent_waits_once_and_is_told(stage: Stage) -> None:
