@@ -124,8 +124,9 @@ class DeviceArrived(Event, frozen=True):
 
 
 class RosterChanged(Event, frozen=True):
-    """The account's devices are these now."""
+    """The account's devices are these now. It may be another's than the session's, that only asked to join."""
 
+    account: AccountId
     roster: tuple[DeviceInfo, ...]
 
 

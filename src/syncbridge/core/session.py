@@ -38,6 +38,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+import msgspec
+
 from syncbridge import errors
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
@@ -415,7 +417,12 @@ class SessionMachine:
         return []
 
     def _on_roster_changed(self, event: on.RosterChanged, _now_ms: int) -> list[AnyEffect]:
-        self.members.roster = {info.id: info for info in event.roster}
+        if self.log is not None and self.log.account == event.account:
+            self.members.roster = {info.id: info for info in event.roster}
+        # A join brings the roster of the time when it was said: one that waits must not bring an old one back.
+        self._queue = deque(_with_roster(waiting, event) for waiting in self._queue)
+        if self._batch is not None:
+            self._batch.events = [_with_roster(waiting, event) for waiting in self._batch.events]
         return []
 
     def _on_signal(self, event: on.SignalReceived, _now_ms: int) -> list[AnyEffect]:
@@ -455,6 +462,12 @@ _SAID_ONCE = frozenset({on.MemberDrained, on.DeviceArrived, on.OfferExpired})
 
 def _news(event: AnyEvent) -> tuple[type, str]:
     return type(event), getattr(event, "device", "") or getattr(event, "connection", "")
+
+
+def _with_roster(waiting: AnyEvent, news: on.RosterChanged) -> AnyEvent:
+    if isinstance(waiting, on.MemberJoined) and waiting.account == news.account:
+        return msgspec.structs.replace(waiting, roster=news.roster)
+    return waiting
 
 
 _HANDLERS: dict[type, Callable[[SessionMachine, Any, int], list[AnyEffect]]] = {

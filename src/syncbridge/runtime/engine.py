@@ -244,7 +244,7 @@ class Engine:
             followed |= driver.machine.joined
             self.post_connection(driver, RosterKnown(roster))
         for session in sorted(followed):
-            self.post_session(session, RosterChanged(roster))
+            self.post_session(session, RosterChanged(account, roster))
 
     def disconnect(self, account: AccountId, device: DeviceId | None, code: str) -> int:
         """The account's connections (or one device's) are closed for the error ``code``; how many there were."""

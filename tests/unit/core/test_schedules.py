@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from syncbridge import errors
 from syncbridge.core import events as on
 from syncbridge.core import messages as m
 from syncbridge.core.entry import Entry
-from syncbridge.core.ids import ConnectionId, DeviceId
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId
 from syncbridge.core.session import SessionState
 from syncbridge.limits import Limits
 from tests.unit.core.stage import ACCOUNT, ROSTER, Stage, conflict, request
@@ -97,6 +98,20 @@ def test_device_that_left_while_its_join_was_in_flight_is_not_shown_online(stage
     assert stage.last("tv", m.PresenceMessage).online is False
 
 
+def test_join_that_waited_does_not_bring_back_a_roster_that_has_changed(stage: Stage) -> None:
+    stage.holds = True
+    stage.pushes("phone", breaths(1), base=1, seq=1)
+    laptop = ConnectionId("laptop")
+    stage.happens(on.MemberJoined(laptop, ACCOUNT, DeviceId("laptop"), ROSTER, m.Join("s1")))
+    without_watch = tuple(info for info in ROSTER if info.id != "watch")
+    stage.happens(on.RosterChanged(ACCOUNT, without_watch))
+    stage.holds = False
+    stage.commits()
+    assert "watch" not in {device.id for device in stage.last("laptop", m.Joined).devices}
+    stage.offers("phone", "watch")
+    assert stage.last("phone", m.ErrorMessage).code == errors.DeviceUnknown.code
+
+
 def test_device_that_comes_again_and_again_while_the_store_is_silent_waits_once_and_is_told(stage: Stage) -> None:
     stage.offers("phone", "watch", expires_ms=600_000)
     stage.holds = True
@@ -107,3 +122,19 @@ def test_device_that_comes_again_and_again_while_the_store_is_silent_waits_once_
     assert len(stage.machine._queue) == 1
     stage.commits()
     assert stage.last("w999", m.HandoffPrepare).handoff == "h1"
+
+
+def test_roster_of_another_account_that_asked_to_join_does_not_become_this_sessions(stage: Stage) -> None:
+    stage.holds = True
+    stage.pushes("phone", breaths(1), base=1, seq=1)
+    x = ConnectionId("x")
+    stage.happens(on.MemberJoined(x, AccountId("eve"), DeviceId("x"), (), m.Join("s1")))
+    stage.happens(on.RosterChanged(AccountId("eve"), (m.DeviceInfo("x", "Eve's"),)))
+    stage.holds = False
+    stage.commits()
+    assert stage.joins("laptop").devices  # another connection brings its own roster
+    stage.happens(on.RosterChanged(AccountId("eve"), (m.DeviceInfo("x", "Eve's"),)))
+    stage.offers("phone", "x")
+    assert stage.last("phone", m.ErrorMessage).code == errors.DeviceUnknown.code
+    stage.offers("phone", "watch")
+    assert stage.last("phone", m.HandoffOffered).to == "watch"

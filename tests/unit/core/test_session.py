@@ -54,7 +54,7 @@ def every_event() -> list[Any]:
         on.MemberLagging: on.MemberLagging(connection),
         on.MemberDrained: on.MemberDrained(connection),
         on.DeviceArrived: on.DeviceArrived(connection, phone),
-        on.RosterChanged: on.RosterChanged(ROSTER),
+        on.RosterChanged: on.RosterChanged(ACCOUNT, ROSTER),
         on.PushReceived: on.PushReceived(connection, phone, m.Push("s1", 1, 1, breaths(1)), 1),
         on.OfferReceived: on.OfferReceived(connection, phone, m.HandoffOffer("s1", "tv"), "h1"),
         on.TakeReceived: on.TakeReceived(connection, phone, m.HandoffTake("s1"), "h1", None),
