@@ -51,11 +51,15 @@ class Work:
     The log holds what a push became; what the device has on its screen is what it sent. Where the two differ (a
     removal that another device was first to make leaves nothing in the log), only this tells what the indexes of
     the device's next push count on.
+
+    ``run`` counts the entries up to this one, without a gap, that are pushes of this device, each made on the very
+    head and committed as it was made: whoever knows the log from before the run has its end on the screen.
     """
 
-    __slots__ = ("_after", "base", "before", "ops", "version")
+    __slots__ = ("_after", "base", "before", "ops", "run", "version")
 
-    def __init__(self, version: int, base: int, before: JsonObject, ops: list[Op]) -> None:
+    def __init__(self, version: int, base: int, before: JsonObject, ops: list[Op], run: int = 0) -> None:
+        self.run = run
         self.version = version
         self.base = base
         self.before = before
@@ -180,8 +184,8 @@ class SessionLog:
         if version - self.checkpoints[-1][0] >= self.limits.checkpoint_entries:
             self.checkpoints.append((version, state))
 
-    def remember(self, device: str, work: Work) -> None:
-        """The newest entry is this work of ``device``.
+    def remember(self, device: str, work: Work, *, is_as_made: bool = False) -> None:
+        """The newest entry is this work of ``device``; ``is_as_made``: made on the head before, and not changed.
 
         Kept are four times as many as it may have on the wire: what it made offline on an old base counts on those
         before it in its queue, which were answered meanwhile.
@@ -189,6 +193,8 @@ class SessionLog:
         works = self.works.get(device)
         if works is None:
             works = self.works[device] = deque(maxlen=4 * self.limits.inflight_max)
+        if is_as_made:
+            work.run = 1 + (works[-1].run if works and works[-1].version == work.version - 1 else 0)
         works.append(work)
 
     def trim(self) -> None:

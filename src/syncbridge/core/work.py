@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from syncbridge import errors
+from syncbridge._ext import equal
 from syncbridge.core import events as on
 from syncbridge.core import work_handoffs, work_requests
 from syncbridge.core.admission import Change, admit
@@ -38,7 +39,7 @@ def push(batch: Batch, event: on.PushReceived) -> None:
         gap = errors.SeqGap(f"push {seq} came, but {expected} is next; send {expected} first")
         batch.answer(Send(event.connection, _reject(batch, event, gap, expected_seq=expected)))
         return
-    limits = machine.limits
+    limits, head = machine.limits, log.state
     try:
         if message.epoch is not None and message.epoch != log.epoch:
             raise errors.EpochUnknown
@@ -63,7 +64,8 @@ def push(batch: Batch, event: on.PushReceived) -> None:
         return
     entry = verdict.entry
     batch.append(entry, digest=event.digest, state=verdict.state, size=verdict.size, but=event.connection)
-    log.remember(device, Work(entry.version, change.base, verdict.made_on, change.ops))
+    is_as_made = verdict.made_on is head and (entry.ops is change.ops or equal(entry.ops, change.ops))
+    log.remember(device, Work(entry.version, change.base, verdict.made_on, change.ops), is_as_made=is_as_made)
     batch.answer(Send(event.connection, _ack(event, entry)))
     for row in entry.conflicts:
         batch.effects.append(Measured("conflict", 1, str(row.get("policy", ""))))
@@ -188,3 +190,13 @@ WORKERS: dict[type, Callable[[Batch, Any], None]] = {
     on.RestoreRequested: work_requests.restore,
 }
 """Every event that needs the head."""
+
+ASKED_BY_MEMBERS = (
+    on.PushReceived,
+    on.OfferReceived,
+    on.TakeReceived,
+    on.ReadyReceived,
+    on.CancelReceived,
+    on.ConfirmReceived,
+)
+"""What is answered `not_joined` on a connection that does not follow."""
