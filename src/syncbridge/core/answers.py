@@ -19,6 +19,9 @@ _ABOUT: dict[type, str] = {
     on.ConfirmReceived: "handoff.confirm",
 }
 
+ASKED_BY_MEMBERS = frozenset(_ABOUT) - {on.MemberJoined, on.DeclineReceived}
+"""What is answered `not_joined` on a connection that does not follow."""
+
 
 def error_about(fault: errors.SyncBridgeError, event: Any, session: str) -> ErrorMessage:
     """The `error` message that answers ``event``; its ``ref`` is echoed."""

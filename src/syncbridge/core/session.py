@@ -43,7 +43,7 @@ import msgspec
 from syncbridge import errors
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
-from syncbridge.core.answers import error_about
+from syncbridge.core.answers import ASKED_BY_MEMBERS, error_about
 from syncbridge.core.batch import Batch
 from syncbridge.core.effects import AnyEffect
 from syncbridge.core.entry import Txn
@@ -253,10 +253,18 @@ class SessionMachine:
             return []
         fault = errors.by_code()[event.code]()
         said: list[AnyEffect] = []
-        waiting, self._queue = list(self._queue), deque()
+        waiting: list[Any] = list(self._queue)
+        self._queue.clear()
         for event_ in waiting:
-            said += self._refuse(event_, fault)
+            if isinstance(fault, errors.NotFound) and self._is_unjoined(event_):
+                said.append(do.Send(event_.connection, error_about(errors.NotJoined(), event_, self.session)))
+            else:
+                said += self._refuse(event_, fault)
         return said + self._end(fault.code)
+
+    def _is_unjoined(self, event: Any) -> bool:
+        """It takes a member to ask this, and that is none: answered as where the session is somebody else's."""
+        return type(event) in ASKED_BY_MEMBERS and event.connection not in self.members.by_connection
 
     def _on_committed(self, event: on.Committed, now_ms: int) -> list[AnyEffect]:
         batch, log = self._batch, self.log

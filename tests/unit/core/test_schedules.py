@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from syncbridge import errors
+from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core import messages as m
+from syncbridge.core.digest import push_digest
 from syncbridge.core.entry import Entry
-from syncbridge.core.ids import AccountId, ConnectionId, DeviceId
-from syncbridge.core.session import SessionState
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
+from syncbridge.core.session import SessionMachine, SessionState
 from syncbridge.limits import Limits
-from tests.unit.core.stage import ACCOUNT, ROSTER, Stage, conflict, request
+from tests.unit.core.stage import ACCOUNT, NOW_MS, ROSTER, Stage, conflict, request
 
 TV = ConnectionId("tv")
 
@@ -110,6 +112,37 @@ def test_join_that_waited_does_not_bring_back_a_roster_that_has_changed(stage: S
     assert "watch" not in {device.id for device in stage.last("laptop", m.Joined).devices}
     stage.offers("phone", "watch")
     assert stage.last("phone", m.ErrorMessage).code == errors.DeviceUnknown.code
+
+
+# -- what is not yours ------------------------------------------------------------------------------------------
+
+
+def asked_at_once() -> list[Any]:
+    """Everything that may follow a join on the wire before the join is answered."""
+    eve, x = DeviceId("x"), ConnectionId("x")
+    push = m.Push("s1", 1, 1, breaths(1))
+    return [
+        on.PushReceived(x, eve, push, push_digest(push)),
+        on.OfferReceived(x, eve, m.HandoffOffer("s1", "tv", ref="o"), "h1"),
+        on.TakeReceived(x, eve, m.HandoffTake("s1", ref="t"), "h1", None),
+        on.ReadyReceived(x, eve, m.HandoffReady("s1", "h1"), None),
+        on.CancelReceived(x, eve, m.HandoffCancel("s1", "h1")),
+        on.ConfirmReceived(x, eve, m.HandoffConfirm("s1", "h1")),
+        on.DeclineReceived(AccountId("eve"), x, eve, m.HandoffDecline("s1", "h1")),
+    ]
+
+
+@pytest.mark.parametrize("event", asked_at_once(), ids=lambda event: type(event).__name__)
+def test_what_follows_a_foreign_join_is_answered_as_if_there_were_no_such_session(event: Any) -> None:
+    join = on.MemberJoined(ConnectionId("x"), AccountId("eve"), DeviceId("x"), (), m.Join("s1"))
+
+    def answers(loaded: Any) -> list[do.Send]:
+        machine = SessionMachine(SessionId("s1"), Limits(), lambda: "t")
+        machine.receive(join, NOW_MS)
+        machine.receive(event, NOW_MS)
+        return [effect for effect in machine.receive(loaded, NOW_MS) if isinstance(effect, do.Send)]
+
+    assert answers(on.Loaded(Stage().snapshot, [], [])) == answers(on.LoadFailed("not_found"))
 
 
 def test_device_that_comes_again_and_again_while_the_store_is_silent_waits_once_and_is_told(stage: Stage) -> None:
