@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from pathlib import Path
@@ -188,7 +189,7 @@ async def test_new_certificate_is_served_to_new_connections_and_drops_nobody(
 async def test_bad_certificate_is_refused_and_the_old_one_stays(serve: Serve, certificate: Certificate) -> None:
     served = await serve(tls=certificate.files)
     certificate.files.certfile.write_text("no certificate")
-    with pytest.raises(ssl.SSLError):
+    with pytest.raises(ssl.SSLError, match=re.escape(f"{certificate.files.certfile} with the key")):
         served.server.reload_certificate()
     async with await RawClient.upgraded(served.port, certificate.trust) as client:
         assert await client.echo("a") == "a"
@@ -258,12 +259,13 @@ async def test_port_in_use_is_an_error_and_leaves_nothing_open(serve: Serve) -> 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(OSError):
-            await serve(port=taken.getsockname()[1])
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1 port {port}: Address already in use"):
+            await serve(port=port)
 
 
 async def test_missing_certificate_is_an_error(serve: Serve, tmp_path: Path) -> None:
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError, match=r"absent\.pem cannot be used"):
         await serve(tls=TlsFiles(tmp_path / "absent.pem"))
 
 

@@ -54,3 +54,7 @@ def main() -> None:
     except Failed as failed:
         typer.echo(str(failed), err=True)
         sys.exit(1)
+    except OSError as error:
+        named = "" if error.filename is None else f"{error.filename}: "
+        typer.echo(f"{named}{error.strerror or error}", err=True)
+        sys.exit(1)

@@ -186,10 +186,10 @@ class Server:
                 listener.listen(options.backlog)
                 listener.setblocking(False)
                 self._ports.append(listener.getsockname()[1])
-        except OSError:
+        except OSError as error:
             for listener in listening:
                 listener.close()
-            raise
+            raise type(error)(error.errno, f"cannot listen on {options.host} port {port}: {error.strerror}") from error
         return listening
 
     async def _wait_empty(self, grace_ms: int) -> None:

@@ -30,7 +30,14 @@ def make_context(files: TlsFiles) -> ssl.SSLContext:
 
 def load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
     """New connections get the certificate now in `files`; open ones keep what they have."""
-    context.load_cert_chain(files.certfile, files.keyfile)
+    try:
+        # An encrypted key is refused: without a password to try, OpenSSL would ask the terminal for one and wait.
+        context.load_cert_chain(files.certfile, files.keyfile, password="")
+    except OSError as error:
+        # ssl.SSLError is one too; neither says which file it is about.
+        key = "" if files.keyfile is None else f" with the key {files.keyfile}"
+        reason = f"the TLS certificate {files.certfile}{key} cannot be used: {error.strerror}"
+        raise type(error)(error.errno, reason) from error
 
 
 class _TlsNewcomer:

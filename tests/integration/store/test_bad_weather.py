@@ -62,6 +62,14 @@ def test_a_commit_that_hangs_turns_readiness_off_until_it_is_through(tmp_path: P
     harness.close()
 
 
+def test_a_directory_that_cannot_be_made_is_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotOpen, match=r"file cannot be used: it is no directory"):
+        open_at(tmp_path / "file")
+    with pytest.raises(CannotOpen, match=r"below cannot be used: Not a directory"):
+        open_at(tmp_path / "file" / "below")
+
+
 def test_a_second_process_is_refused_and_told_who_holds_the_directory(tmp_path: Path) -> None:
     harness = open_at(tmp_path / "data")
     with pytest.raises(CannotOpen, match=rf"in use by process {os.getpid()}; stop it"):

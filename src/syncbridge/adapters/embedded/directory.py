@@ -33,14 +33,19 @@ class DataDirectory:
     """The directory `path`, made for this user alone (0700), held by this process until `close`."""
 
     def __init__(self, path: Path) -> None:
-        """Raises CannotOpen, naming the other process, while another one holds it."""
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
+        """Raises CannotOpen where it cannot be written, and while another process, which is named, holds it."""
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.chmod(0o700)
+            self._lock_fd = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            # Of a file in its place the system only says that it exists.
+            reason = "it is no directory" if isinstance(error, FileExistsError) else error.strerror
+            raise CannotOpen(f"the data directory {path} cannot be used: {reason}; set another data_dir") from error
         self.path = path
         self.database = path / DATABASE
         self._mark_path = path / MARK
         self._mark_fd = -1
-        self._lock_fd = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
