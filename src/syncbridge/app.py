@@ -16,6 +16,7 @@ import logging
 import os
 import secrets
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final, cast
@@ -116,6 +117,7 @@ class Service:
         )
         self.server = Server(cast("ASGIApplication", api), self._make_handler, _server_options(settings))
         self._upkeep: list[asyncio.Task[None]] = []
+        self._refused: Counter[str] = Counter()  # of the door's count, how much is told already
 
     def renew_certificate(self) -> None:
         """New connections get the certificate that is in the files now; open ones stay as they are."""
@@ -220,6 +222,17 @@ class Service:
         outlets = (driver.outlet for driver in engine.hub.by_connection.values())
         queued = sum(outlet.queued_bytes for outlet in outlets if isinstance(outlet, Outlet))
         telemetry.measured("queue_bytes", queued)
+        self._count_refusals()
+
+    def _count_refusals(self) -> None:
+        """Connections that did not become sockets are counted, and told in one line a second and reason at most."""
+        refused = self.server.door.refusals
+        for code, total in refused.items():
+            count = total - self._refused[code]
+            if count:
+                self.telemetry.measured("connection_error", count, code)
+                _log.info("websocket connection error", code=code, count=count)
+        self._refused = refused.copy()
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -249,7 +262,7 @@ def serve(settings: Settings, *, accept_loss: bool = False) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(settings, accept_loss=accept_loss))
     except (CannotOpen, StartFailed, SyncBridgeError, OSError) as error:
-        _log.error("cannot start", reason=str(error))
+        _log.error("cannot start", reason=getattr(error, "strerror", None) or str(error))
         return 1
 
 

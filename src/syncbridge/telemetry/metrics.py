@@ -54,7 +54,10 @@ METRICS: tuple[Metric, ...] = (
         "counter",
         "WebSocket connections that were refused or closed for a fault, by error code.",
         ("code",),
-        ("bad_message", "token_invalid", "token_expired", "hello_timeout", "too_slow", "rate_limited", "internal"),
+        (
+            *("bad_message", "token_invalid", "token_expired", "hello_timeout", "too_slow", "rate_limited", "internal"),
+            *("bad_handshake", "origin_forbidden", "busy"),
+        ),
         feeds=(Feed("connection_error", "add"),),
     ),
     Metric(

@@ -130,6 +130,17 @@ async def test_health_page_and_figures_are_on_the_same_port(ann: Client) -> None
     assert "websocket_connections_total 1.0" in page
 
 
+async def test_a_refused_handshake_is_counted_by_its_code(ann: Client, service: Service) -> None:
+    address = ann.base.replace("http", "ws", 1) + "/v1/ws"
+    with pytest.raises(websockets.InvalidStatus):
+        await websockets.connect(address, origin=websockets.Origin("https://elsewhere.example"))
+    with pytest.raises(websockets.InvalidStatus):
+        await websockets.connect(f"{address}?token=x")
+    counted = 'websocket_connection_errors_total{code="%s"} 1.0'
+    page = service.telemetry.page
+    await until(lambda: all((counted % code).encode() in page() for code in ("origin_forbidden", "bad_handshake")))
+
+
 async def test_a_drain_says_goodbye_and_closes_with_1012(ann: Client, service: Service) -> None:
     session = await ann.make_session()
     phone = await ann.device("phone", session)
