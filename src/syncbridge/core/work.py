@@ -190,13 +190,3 @@ WORKERS: dict[type, Callable[[Batch, Any], None]] = {
     on.RestoreRequested: work_requests.restore,
 }
 """Every event that needs the head."""
-
-ASKED_BY_MEMBERS = (
-    on.PushReceived,
-    on.OfferReceived,
-    on.TakeReceived,
-    on.ReadyReceived,
-    on.CancelReceived,
-    on.ConfirmReceived,
-)
-"""What is answered `not_joined` on a connection that does not follow."""
