@@ -111,6 +111,16 @@ def test_a_blind_move_that_meets_a_write_is_refused(core: ModuleType) -> None:
 
 
 @each_core
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_op_with_a_wrong_pointer_is_named_by_its_place(core: ModuleType, place: int) -> None:
+    ops = [{"op": "add", "path": f"/{name}", "value": 1} for name in "ab"]
+    ops.insert(place, {"op": "add", "path": "c", "value": 1})
+    with pytest.raises(PatchError) as refused:
+        core.rebase(ops, [], core.compile_policies({"/device": "owner"}), base={}, is_owner=False)
+    assert (refused.value.index, refused.value.pointer) == (place, "c")
+
+
+@each_core
 def test_nothing_given_is_changed(core: ModuleType) -> None:
     base = {"l": [1, 2], "s": ["a"], "n": 1}
     ops = [{"op": "add", "path": "/l/-", "value": [1]}, {"op": "add", "path": "/s/1", "value": "b"}]
