@@ -12,18 +12,18 @@ import pytest
 import typer.main
 from jsonschema import Draft202012Validator
 
+from docs.generate import fields, reference, schemas
 from syncbridge import compile_policies, rebase
 from syncbridge.cli import app
 from syncbridge.config import OTHER_VARIABLES, PREFIX, Settings, explain
 from tests.docs import pages
 from tests.docs.pages import Block
 from tests.house.files import ROOT
-from tools import fields, reference, schemas
 
 JSON_BLOCKS = pages.blocks("json")
 REBASES = pages.blocks("json rebase")
 ROOT_COMMAND = typer.main.get_command(app)
-_PATH = re.compile(r"`((?:src|tests|docs|bench|clients|ext|tools|deploy)/[\w./-]*)`")
+_PATH = re.compile(r"`((?:src|tests|docs|bench|clients|ext|deploy)/[\w./-]*)`")
 _VARIABLE = re.compile(rf"\b{PREFIX}[A-Z_]+\b")
 
 
@@ -31,7 +31,7 @@ _VARIABLE = re.compile(rf"\b{PREFIX}[A-Z_]+\b")
 
 
 def test_everything_generated_is_what_the_code_says_now() -> None:
-    assert reference.outdated() == [], "run `python -m tools.reference`"
+    assert reference.outdated() == [], "run `python -m docs.generate.reference`"
 
 
 def test_every_part_that_can_be_generated_is_in_some_page() -> None:

@@ -27,7 +27,7 @@ def test_the_recording_begins_anew_after_its_end() -> None:
 def test_the_notice_names_source_licence_and_the_figures_of_the_file() -> None:
     notice = (DATA / "NOTICE.md").read_text("utf-8")
     told = json.loads((DATA / "heart_rate_1hz.json").read_text("utf-8"))
-    for part in ("heartpy 1.2.7", "Paul van Gent", "MIT License", "tools/derive_heart_rate.py"):
+    for part in ("heartpy 1.2.7", "Paul van Gent", "MIT License", "src/syncbridge/demo/data/derive_heart_rate.py"):
         assert part in notice
     assert f"{told['beats_found']:,} beats" in notice
     assert f"{told['beats_removed_by_heartpy']} of them" in notice

@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
+from docs.generate.fields import meaning
 from syncbridge.core import messages
 from syncbridge.core.entry import Entry, HandoffNote
 from syncbridge.core.messages import AnyClientMessage, AnyServerMessage
-from tools.fields import meaning
 
 Schema = dict[str, Any]
 Side = Literal["device", "server"]

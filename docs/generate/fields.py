@@ -1,6 +1,6 @@
 """What every field of every message means: the one place where it is written.
 
-`tools.schemas` puts these sentences into the JSON Schemas, `tools.reference` into the tables of docs/protocol.md.
+`schemas` beside this puts these sentences into the JSON Schemas, `reference` into the tables of docs/protocol.md.
 ``"push.seq"`` is a field of one message or structure; ``"seq"`` is the meaning of that name wherever it has no own.
 A field without a sentence, or a sentence without a field, fails `tests/docs`.
 """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from docs.generate.schemas import Message, all_messages, summary
 from syncbridge import __version__
 from syncbridge.core.messages import SUBPROTOCOL
-from tools.schemas import Message, all_messages, summary
 
 ANSWERS: dict[str, tuple[str, ...]] = {
     "hello": ("welcome", "error"),

@@ -1,4 +1,4 @@
-"""Writes every part of the documents that the code can tell: ``python -m tools.reference``; ``--check`` only looks.
+"""Writes what of the documents the code can tell: ``python -m docs.generate.reference``; ``--check`` only looks.
 
 Whole files    docs/asyncapi.json, docs/schemas/*/*.json
 Parts          what stands between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->`` in docs/*.md
@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from docs.generate import asyncapi, schemas
 from syncbridge import config, errors
 from syncbridge.core.session_types import SESSION_TYPES, Range, SessionType
 from syncbridge.telemetry import metrics
 from syncbridge.wire.close import REASONS
-from tools import asyncapi, schemas
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 EXAMPLES = ROOT / "clients/vectors/messages"
 STRUCTURES = ("DeviceInfo", "Position", "Entry", "HandoffNote", "DevicePresence", "WaitingOffer", "WelcomeLimits")

@@ -1,7 +1,8 @@
 """Derives the demonstration's heart-rate series from a recorded PPG signal. Same input, same bytes.
 
-    pip install '.[data]' && python tools/derive_heart_rate.py            # writes the series
-    python tools/derive_heart_rate.py --check                             # fails when the shipped file differs
+    pip install '.[data]'
+    python -m syncbridge.demo.data.derive_heart_rate            # writes the series
+    python -m syncbridge.demo.data.derive_heart_rate --check    # fails when the shipped file differs
 
 Source   `data3.csv` of the Python package heartpy 1.2.7: 68,476 samples of a fingertip PPG, 24 November 2016,
          11 minutes 22 seconds. Its digest is checked, so that another release of the package is noticed.
@@ -32,7 +33,7 @@ import heartpy
 import numpy as np  # heartpy's own array type
 
 SOURCE_SHA256 = "16eedaa7c97c6ca873e7e424d27a84dcd043d4eca0e4f7611d2a37969192b7ea"
-SERIES = Path(__file__).resolve().parent.parent / "src" / "syncbridge" / "demo" / "data" / "heart_rate_1hz.json"
+SERIES = Path(__file__).resolve().with_name("heart_rate_1hz.json")
 NEIGHBOURS = 5
 DEVIATION_MAX = 0.2
 
@@ -67,7 +68,7 @@ def derive() -> dict[str, Any]:
         "interval_s": 1,
         "source": "data3.csv of the Python package heartpy 1.2.7, (c) 2021 Paul van Gent, MIT licence; see NOTICE.md",
         "source_sha256": SOURCE_SHA256,
-        "method": "tools/derive_heart_rate.py",
+        "method": "src/syncbridge/demo/data/derive_heart_rate.py",
         "recorded_samples": len(samples),
         "sample_rate_hz": round(sample_rate, 3),
         "beats_found": len(peaks),
