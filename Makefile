@@ -100,8 +100,8 @@ sanitize: ## run the compiled core's tests under ASan and UBSan
 
 # --- upkeep ---
 
-# Made with the oldest Python that we serve (Debian 12 has 3.11.2), whose set of back-ports is the largest. Hashes of all
-# platforms' files are in it; no index, host or path is.
+# Made with Python 3.11; what only its first releases need is named in pyproject.toml. Hashes of all platforms' files are
+# in it; no index, host or path is.
 .PHONY: lock
 lock: setup ## resolve requirements.lock anew from pyproject.toml (UPGRADE=--upgrade for the newest)
 	@$(BIN)/python -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"the lock is made with Python 3.11, .venv has {v}")'
