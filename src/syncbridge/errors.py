@@ -324,7 +324,7 @@ class SeqConflict(ClientFault):
 
 class SeqSettled(ClientFault):
     code = "seq_settled"
-    meaning = "Later pushes of this device are settled and no answer to this one is kept; if it is missing, number it anew."
+    meaning = "Later pushes are settled and no answer to this one is kept; if it is missing, number it anew."
 
 
 class ContextRefused(ClientFault):
