@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import chain
 
 from tests.sim.planted import BUGS, SEEDS_MAX, hunt
@@ -23,29 +24,30 @@ CHUNK = 25
 FAILURES_TOLD_MAX = 10
 
 
-def run_chunk(seeds: Sequence[int]) -> list[Result]:
+def run_chunk(seeds: Sequence[int], is_careless: bool = False) -> list[Result]:
     """The results of these seeds, in order."""
-    return [Simulation(seed).run() for seed in seeds]
+    return [Simulation(seed, is_careless=is_careless).run() for seed in seeds]
 
 
-def _results(seeds: range, workers: int) -> Iterator[Result]:
+def _results(seeds: range, workers: int, is_careless: bool) -> Iterator[Result]:
     pinned = tuple(pin.seed for pin in PINNED)
     chunks: list[Sequence[int]] = [pinned, *(seeds[i : i + CHUNK] for i in range(0, len(seeds), CHUNK))]
+    run = partial(run_chunk, is_careless=is_careless)
     if workers == 1:
-        yield from chain.from_iterable(map(run_chunk, chunks))
+        yield from chain.from_iterable(map(run, chunks))
         return
     with ProcessPoolExecutor(workers) as pool:
-        yield from chain.from_iterable(pool.map(run_chunk, chunks))
+        yield from chain.from_iterable(pool.map(run, chunks))
 
 
-def run_range(seeds: range, workers: int) -> int:
+def run_range(seeds: range, workers: int, *, is_careless: bool = False) -> int:
     """Runs the pinned seeds and ``seeds``; the exit code."""
     began = time.monotonic()
     names = ("events", "entries", "deeds", "handoffs", "conflicts", "crashes", "kills", "resumes", "snapshots")
     totals = dict.fromkeys(names, 0)
     count = 0
     broken: list[Result] = []
-    for result in _results(seeds, workers):
+    for result in _results(seeds, workers, is_careless):
         count += 1
         for name in names:
             totals[name] += getattr(result, name)
@@ -56,7 +58,7 @@ def run_range(seeds: range, workers: int) -> int:
     print(f"{count} seeds in {seconds:.1f} s ({count / seconds:.0f} a second, {workers} workers): {told}")
     for result in broken[:FAILURES_TOLD_MAX]:
         print(f"seed {result.seed} breaks {result.checker}: {result.text[:300]}")
-        print(f"    replay: python -m tests.sim --seed {result.seed}")
+        print(f"    replay: python -m tests.sim --seed {result.seed}{' --careless' * is_careless}")
     if broken:
         print(f"{len(broken)} of {count} seeds break a promise")
     return 1 if broken else 0
@@ -85,15 +87,18 @@ def main() -> int:
     what.add_argument("--seeds", help="run the seeds A:B (B not included)")
     what.add_argument("--planted", action="store_true", help="plant each bug and see it caught")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument(
+        "--careless", action="store_true", help="add what is not promised yet (see tests/sim/weather.py)"
+    )
     asked = parser.parse_args()
     if asked.planted:
         return run_planted()
     if asked.seed is not None:
-        result = Simulation(asked.seed, is_telling=True).run()
+        result = Simulation(asked.seed, is_telling=True, is_careless=asked.careless).run()
         print(result)
         return 1 if result.checker else 0
     first, _, end = asked.seeds.partition(":")
-    return run_range(range(int(first), int(end)), asked.workers)
+    return run_range(range(int(first), int(end)), asked.workers, is_careless=asked.careless)
 
 
 if __name__ == "__main__":

@@ -119,9 +119,9 @@ class LogChecker:
                 raise Violation("P9", f"handoff at {entry.version} from live {source}: {there:g} s became {now:g} s")
             return
         died_ms = self._sources.died_ms(source)
-        if died_ms is None:
-            return
-        there = was.position_at(max(was.at, died_ms))
+        if died_ms is None or was.at > died_ms:
+            return  # it runs, or somebody else moved the playhead after its death
+        there = was.position_at(died_ms)
         bound_s = (note.uncertainty_ms + self._sources.transit_ms() * was.rate) / 1000 + GRAIN_S
         if note.uncertainty_ms and abs(now - there) > bound_s:
             raise Violation(

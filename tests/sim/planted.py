@@ -27,7 +27,7 @@ from syncbridge.core.messages import Reject
 from syncbridge.core.session import SessionMachine
 from tests.sim.simulation import Result, Simulation
 
-SEEDS_MAX = 400
+SEEDS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,10 +313,10 @@ BUGS = (
     Bug("failed handoff moves ownership", ("P7",), handoffs, "withdraw", _failed_handoff_moves),
     Bug("fence stands still", ("P7",), handoffs, "transfer", _fence_stands_still),
     Bug("playhead anchored anew in place", ("P9",), handoffs, "transfer", _playhead_restarts),
-    Bug("refused join leaves a member", ("memory",), SessionMachine, "_refuse", _ghost_after_refusal, 800),
+    Bug("refused join leaves a member", ("memory",), SessionMachine, "_refuse", _ghost_after_refusal, 2_180),
     Bug("ack tells no status", ("P7",), work, "_ack", _ack_without_status),
-    Bug("anybody's word for the source's", ("P9",), handoffs, "_last_word", _anybodys_word, 280),
-    Bug("push on top of a refused one", ("P5",), Ledger, "has_refused", _refused_ground_forgotten, 350),
+    Bug("anybody's word for the source's", ("P9",), handoffs, "_last_word", _anybodys_word, 1_280),
+    Bug("push on top of a refused one", ("P5",), Ledger, "has_refused", _refused_ground_forgotten, 440),
     Bug("members are never forgotten", ("memory",), Members, "leave", _ghost_members),
     Bug("log never trimmed", ("memory",), SessionLog, "trim", _log_never_trimmed),
     Bug("replica drops pending on cut", ("P5", "P6"), Replica, "disconnected", _pending_dropped),

@@ -29,7 +29,7 @@ from tests.sim.network import Link, Network
 from tests.sim.node import ACCOUNT, Node
 from tests.sim.sloppy import RestCaller, Sloppy
 from tests.sim.truth import TrueLog, Truth
-from tests.sim.weather import Weather, draw
+from tests.sim.weather import draw
 from tests.sim.world import Violation, World
 
 SESSION = SessionId("s1")
@@ -69,9 +69,9 @@ class _Loud(logging.Handler):
 class Simulation:
     """The world, everybody in it, and the checkers that watch."""
 
-    def __init__(self, seed: int, *, is_telling: bool = False, weather: Weather | None = None) -> None:
+    def __init__(self, seed: int, *, is_telling: bool = False, is_careless: bool = False) -> None:
         self.world = World(seed, is_telling=is_telling)
-        self.weather = draw(self.world.random) if weather is None else weather
+        self.weather = draw(self.world.random, is_careless=is_careless)
         if is_telling:
             print(self.weather)
         self.log_checker = LogChecker(self)

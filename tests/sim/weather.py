@@ -69,7 +69,11 @@ class Weather:
 
 
 def draw(random: Random, *, is_careless: bool = False) -> Weather:
-    """The weather of one seed. ``is_careless``: list indexes are also counted on top of edits still unanswered."""
+    """The weather of one seed.
+
+    ``is_careless`` adds what is not promised yet: edits by list index on top of edits still unanswered, and devices
+    that change between two nodes while a push of theirs is under way to the one they left.
+    """
 
     def sometimes(share: float, value: float) -> float:
         return value if random.random() < share else 0.0
@@ -102,10 +106,10 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
         offline_mean_ms=mean(0.4, 2_000, 10_000),
         disk_delay_ms_max=random.choice((0, 0, 10, 200)),
         act_mean_ms=length_ms // random.choice((10, 20, 40)),
-        amount_max=random.choice((1_000_000,)),
+        amount_max=random.choice((1, 9, 1_000_000)),
         handoff_share=random.choice((0.05, 0.15, 0.35)),
         is_careless=is_careless,
-        is_roaming=random.random() < 0.5,
+        is_roaming=random.random() < 0.5 and (nodes == 1 or is_careless),
         has_sloppy=random.random() < 0.25,
         has_stale_app=random.random() < 0.3,
         rest_mean_ms=mean(0.2, 500, 3_000),
