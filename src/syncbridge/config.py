@@ -272,7 +272,11 @@ def _build(from_file: dict[str, Any], from_environment: dict[str, Any], name: st
             source = f" ({_variable(path)})" if path in flat else f" ({name})" if path in _flat(from_file) else ""
             # pydantic says "unexpected keyword argument" of a dataclass and "extra inputs" of a model.
             is_unknown = finding["type"] in ("extra_forbidden", "unexpected_keyword_argument")
-            text = "no such key; `syncbridge config` lists them" if is_unknown else finding["msg"]
+            text = (
+                "no such key; `syncbridge config` lists them"
+                if is_unknown
+                else finding["msg"].removeprefix("Value error, ")
+            )
             lines.append(f"{path or 'configuration'}{source}: {text}")
         # The cause is left out: its text repeats the values, and one of them may be a secret.
         raise ConfigError("\n".join(lines)) from None

@@ -33,7 +33,11 @@ def settings(config: Path | None, **overrides: object) -> Settings:
     try:
         return load(config, {**os.environ, **said})
     except ConfigError as error:
-        raise Failed(f"The configuration cannot be used:\n{error}") from error
+        findings = str(error)
+        for key, value in overrides.items():
+            if value is not None:
+                findings = findings.replace(f"({PREFIX}{key.upper()})", f"(--{key.replace('_', '-')})")
+        raise Failed(f"The configuration cannot be used:\n{findings}") from error
 
 
 def password(from_stdin: bool, *, confirm: bool) -> str:

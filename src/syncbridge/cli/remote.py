@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import ssl
 import urllib.error
 import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
-from syncbridge.cli.failures import Failed
+from syncbridge.cli.failures import Failed, not_trusted
 
 TIMEOUT_S = 30
 
@@ -32,6 +33,8 @@ def call(url: str, method: str, path: str, *, token: str | None = None, body: ob
         raise Failed(_sentence(error)) from error
     except OSError as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise not_trusted(url, reason) from error
         raise Failed(f"No service answers at {url}: {reason}. `syncbridge serve` starts one.") from error
     return json.loads(answer) if answer else None
 

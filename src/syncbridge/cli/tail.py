@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from syncbridge.cli.failures import Failed
+from syncbridge.cli.failures import Failed, not_trusted
 from syncbridge.client.transport import picows_dial
 
 HELLO_TIMEOUT_S = 10
@@ -43,6 +44,8 @@ async def follow(
     inbox = _Inbox()
     try:
         transport = await picows_dial()(url.rstrip("/").replace("http", "ws", 1) + "/v1/ws", inbox)
+    except ssl.SSLCertVerificationError as error:
+        raise not_trusted(url, error) from error
     except OSError as error:
         raise Failed(f"No service answers at {url}: {error}") from error
     try:

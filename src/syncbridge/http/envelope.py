@@ -44,6 +44,8 @@ class Envelope:
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
         ]
+        # What can be got can be asked about (RFC 9110 section 9.3.2); the server leaves the body out.
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         status = 0
 
         async def send_on(message: Message) -> None:
@@ -58,16 +60,16 @@ class Envelope:
 
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            await self._app(scope, receive, send_on)
+            await self._app(inner, receive, send_on)
         except Exception:
-            _log.exception("http request error", method=scope["method"], route=_route(scope), code=Internal.code)
+            _log.exception("http request error", method=scope["method"], route=_route(inner), code=Internal.code)
             if status:
                 raise
             await answer(Refused(Internal()), request_id)(scope, receive, send_on)
         finally:
             seconds = time.perf_counter() - begin
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            route = _route(scope)
+            route = _route(inner)
             self._telemetry.request(method, route, status, seconds)
             if not route.startswith(_QUIET):
                 _log.info("http request", method=method, route=route, status=status, ms=round(seconds * 1000, 2))

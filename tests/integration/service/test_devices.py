@@ -124,6 +124,8 @@ async def test_a_pong_tells_that_a_silent_device_is_there(ann: Client, service: 
 async def test_health_page_and_figures_are_on_the_same_port(ann: Client) -> None:
     assert (await ann.http.get("/health/ready")).status_code == 200
     assert (await ann.http.get("/docs")).status_code == 200
+    asked = await ann.http.head("/health/live")
+    assert (asked.status_code, asked.content, asked.headers["content-length"]) == (200, b"", "18")
     session = await ann.make_session()
     await ann.device("phone", session)
     page = (await ann.http.get("/metrics")).text

@@ -87,6 +87,12 @@ def test_unknown_key_ends_with_its_name(run: Run, monkeypatch: pytest.MonkeyPatc
         assert "SYNCBRIDGE_PROT: no such key" in err
 
 
+def test_a_bad_option_is_named_as_it_was_typed(run: Run) -> None:
+    code, out, err = run("serve", "--port", "70000")
+    assert (code, out) == (1, "")
+    assert "port (--port): " in err
+
+
 def test_account_and_token_come_straight_from_the_data_directory(run: Run) -> None:
     code, account, _ = run("account", "create", "ann@example.com", "--password-stdin", stdin="correct horse\n")
     assert code == 0
