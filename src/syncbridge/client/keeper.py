@@ -1,7 +1,9 @@
 """What a session owes its device's disk, and what it may send: nothing goes out that a crash would forget.
 
 A push is sent only after the dump that holds it was saved. Else a process that is killed could send, or count as
-sent, another edit under a number that is on the wire. Edits are saved at once, the news of others soon.
+sent, another edit under a number that is on the wire. Nor is one sent that lies a window past the first that was
+saved as waiting: after a crash all of those are sent again, and the service remembers a window of them; older ones
+would be taken for new edits. Edits are saved at once, the news of others soon.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class Keeper:
         self._link = link
         self._replica = replica
         self._saved = 0
+        self._below = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._dirty = asyncio.Event()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -63,8 +66,8 @@ class Keeper:
     def send(self) -> None:
         """Every push that may go out now is sent; for one that has to wait a timer is set."""
         now_ms = self._link.now_ms()
-        through = None if self._task is None else self._saved
-        for push in self._replica.outgoing(now_ms, through=through):
+        through, below = (None, None) if self._task is None else (self._saved, self._below)
+        for push in self._replica.outgoing(now_ms, through=through, below=below):
             self._link.send(push)
         retry_at = self._replica.retry_at()
         if retry_at is not None and self._replica.is_joined and retry_at > now_ms:
@@ -89,6 +92,8 @@ class Keeper:
         async with self._lock:
             await cache.save(dump)
             self._saved = max(self._saved, dump.revision)
+            # After a crash the whole of what waits in it is sent again, whatever was answered meanwhile.
+            self._below = min((row.seq for row in dump.pending), default=dump.next_seq) + self._replica.inflight_max
 
     async def close(self) -> None:
         """All is saved, as far as the disk takes it, and nothing runs any more."""

@@ -90,7 +90,8 @@ class Replica:
                 An edit ends exactly once, acked or rejected; every refused or overruled value is in `conflicts`.
                 At most ``inflight_max`` pushes are on the wire, in number order.
     Duty        with a store, send only what a written `dump()` holds: ``outgoing(now, through=dump.revision)``.
-                Else an edit made after a crash could take the number of one that is on the wire.
+                Else an edit made after a crash could take the number of one that is on the wire. And nothing
+                ``inflight_max`` past the first that waits in it: what is sent again must still be remembered.
     """
 
     def __init__(
@@ -192,8 +193,8 @@ class Replica:
         chain.top = one.after
         return one
 
-    def outgoing(self, now_ms: int, *, through: int | None = None) -> list[Push]:
-        """The pushes to send now, in order, within the window; each counts as sent from here on."""
+    def outgoing(self, now_ms: int, *, through: int | None = None, below: int | None = None) -> list[Push]:
+        """The pushes to send now, in order, within the window; each counts as sent. For the bounds see Duty."""
         if not self.is_joined or self._join_ref:
             return []
         room = self.inflight_max - sum(one.phase is Phase.SENT for one in self._chain)
@@ -203,7 +204,7 @@ class Replica:
                 continue
             if len(pushes) >= room or one.phase is Phase.LOOSE or one.retry_at > now_ms:
                 break
-            if through is not None and one.revision > through:
+            if (through is not None and one.revision > through) or (below is not None and one.seq >= below):
                 break
             one.phase = Phase.SENT
             pushes.append(one.as_push(self.session, self._chain.settled_below(one)))
