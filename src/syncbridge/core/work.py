@@ -58,7 +58,6 @@ def push(batch: Batch, event: on.PushReceived) -> None:
         reject = _reject(batch, event, fault)
         machine.ledger.settle(device, seq, event.digest, reject, limits.inflight_max)
         batch.answer(Send(event.connection, reject))
-        batch.effects.append(Measured("reject", 1, fault.code))
         if _was_made_offline(batch, message):
             batch.effects.append(Measured("offline_sync", 1, "lost"))
         return
@@ -107,6 +106,7 @@ def _ack(event: on.PushReceived, entry: Entry) -> Ack:
 
 def _reject(batch: Batch, event: on.PushReceived, fault: errors.SyncBridgeError, *, expected_seq: int = 0) -> Reject:
     log, message = batch.log, event.message
+    batch.effects.append(Measured("reject", 1, fault.code))
     is_owner_news = isinstance(
         fault, errors.StaleOwner | errors.StaleFence | errors.StalePosition | errors.SessionEnded
     )

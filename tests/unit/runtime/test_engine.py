@@ -411,6 +411,15 @@ def test_while_draining_nothing_more_is_read(world: World) -> None:
     assert live.machine.version == 1
 
 
+def test_every_refused_push_is_counted_by_its_code(world: World) -> None:
+    phone = world.device("phone", "s1")
+    phone.push("s1", "/n", 1)
+    for seq, ops in ((9, []), (1, []), (2, [{"op": "remove", "path": "/gone"}])):
+        phone.say(type="push", session="s1", seq=seq, base=1, ops=ops)
+    counted = [label for name, _, label in world.figures.seen if name == "reject"]
+    assert counted == ["seq_gap", "seq_conflict", "bad_patch"]
+
+
 def test_many_bad_messages_close_the_connection() -> None:
     world = World(Limits(bad_messages_max=3))
     phone = world.device("phone")
