@@ -415,9 +415,10 @@ class SessionMachine:
         # Who is active by a commit in flight is not so yet, and must not be said.
         holder = self._batch.mark if self._batch is not None else log
         said = self.members.presence(self.session, device, holder.active if holder is not None else None)
-        if self._batch is not None and log is not None:
-            # A join in flight is about to say that it is here.
-            self._batch.effects += self.members.presence(self.session, device, log.active)
+        batch = self._batch
+        if batch is not None and log is not None and any(type(there) is on.MemberJoined for there in batch.events):
+            # A join in flight, its own or another's, is about to say that it is here.
+            batch.effects += self.members.presence(self.session, device, log.active)
         return said + (self._rest(now_ms) if self._batch is None else [])
 
     def _on_member_lagging(self, event: on.MemberLagging, _now_ms: int) -> list[AnyEffect]:
