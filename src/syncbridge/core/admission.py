@@ -256,6 +256,9 @@ def judge_playhead(
     if moves:
         wanted = _wanted(log, change, moves, limits)
         at = min(wanted.at, now_ms) if wanted.at else now_ms
+        if intent == "seek" or current is None:
+            # Nobody played a session before it was made: a clock that says so was never set.
+            at = max(at, log.created_at)
         wanted = Anchor(wanted.position, wanted.rate, at, wanted.duration)
         if wanted.duration is None and current is not None and current.duration is not None:
             wanted = Anchor(wanted.position, wanted.rate, at, current.duration)

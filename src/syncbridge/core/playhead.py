@@ -40,8 +40,9 @@ class Anchor(Struct, frozen=True, gc=False):
         return position
 
     def re_anchored(self, now_ms: int, *, rate: float | None = None) -> Anchor:
-        """The same movement, anchored at ``now_ms``; with another ``rate`` where given."""
-        return Anchor(self.position_at(now_ms), self.rate if rate is None else rate, now_ms, self.duration)
+        """The same movement, anchored at ``now_ms``; with another ``rate`` where given. `parse` takes it again."""
+        position = min(self.position_at(now_ms), POSITION_S_MAX)
+        return Anchor(position, self.rate if rate is None else rate, now_ms, self.duration)
 
     def as_json(self) -> JsonObject:
         """The state's form of it; whole numbers stay whole so that the bytes are stable."""

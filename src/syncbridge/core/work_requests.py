@@ -14,7 +14,7 @@ from syncbridge.core.batch import Batch
 from syncbridge.core.effects import Reply
 from syncbridge.core.entry import Entry, HandoffNote
 from syncbridge.core.ids import HandoffId, RequestId
-from syncbridge.core.playhead import KEY, POINTER, of_state
+from syncbridge.core.playhead import KEY, POINTER, Anchor, of_state
 from syncbridge.core.work_handoffs import place_offer, tell_ended, transfer
 from syncbridge.limits import Limits
 
@@ -132,13 +132,29 @@ def hand_off(batch: Batch, event: on.TakeRequested) -> None:
 
 @_on_request
 def restore(batch: Batch, event: on.RestoreRequested) -> None:
-    """A snapshot's state comes back as a new entry; nothing of the log is lost."""
+    """A snapshot's state comes back as a new entry; nothing of the log is lost.
+
+    Its playhead goes on from now: the time since the snapshot was taken was not played.
+    """
     log = batch.log
     if log.status in ("completed", "archived"):
         raise errors.SessionEnded(f"the session is {log.status}")
-    ops = diff(log.state, event.state)
+    state, status = event.state, log.status
+    anchor = of_state(state, rate_max=batch.machine.limits.rate_max)
+    if anchor is not None:
+        rate = anchor.rate if log.status == "active" else 0.0
+        anchor = Anchor(anchor.position, rate, batch.now_ms, anchor.duration)
+        state, status = {**state, KEY: anchor.as_json()}, "active" if rate > 0 else "paused"
+    ops = diff(log.state, state)
     if ops:
-        batch.append(
-            Entry(version=log.version + 1, kind="restore", at=batch.now_ms, device=event.device, ops=ops, intent="seek")
+        entry = Entry(
+            version=log.version + 1,
+            kind="restore",
+            at=batch.now_ms,
+            device=event.device,
+            ops=ops,
+            intent="seek",
+            status=status if status != log.status else None,
         )
+        batch.append(entry)
     _reply(batch, event.request)

@@ -13,6 +13,7 @@ from syncbridge.core import messages as m
 from syncbridge.core.digest import push_digest
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
+from syncbridge.core.playhead import of_state
 from syncbridge.core.session import SessionMachine, SessionState
 from syncbridge.limits import Limits
 from tests.unit.core.stage import ACCOUNT, NOW_MS, ROSTER, Stage, conflict, request
@@ -143,6 +144,28 @@ def test_what_follows_a_foreign_join_is_answered_as_if_there_were_no_such_sessio
         return [effect for effect in machine.receive(loaded, NOW_MS) if isinstance(effect, do.Send)]
 
     assert answers(on.Loaded(Stage().snapshot, [], [])) == answers(on.LoadFailed("not_found"))
+
+
+# -- the playhead -----------------------------------------------------------------------------------------------
+
+
+def test_restored_state_goes_on_where_the_playhead_stood_when_it_was_kept(stage: Stage) -> None:
+    stage.moves("phone", 600, intent="seek")
+    kept = stage.state
+    stage.passes(2 * 86_400_000)
+    stage.asks(on.RestoreRequested(request(), "phone", kept))
+    anchor = of_state(stage.state)
+    assert anchor is not None
+    assert anchor.position_at(stage.now_ms) <= 600
+    assert stage.machine.log is not None
+    assert (stage.machine.log.status == "active") == (anchor.rate > 0)
+
+
+def test_anchor_from_a_clock_of_1970_never_makes_a_playhead_that_nobody_can_read(stage: Stage) -> None:
+    stage.moves("phone", 600, intent="seek", rate=4, at=1)
+    reply = stage.asks(on.StatusRequested(request(), "", "paused", None))
+    assert reply.code == ""
+    assert of_state(stage.state) is not None
 
 
 def test_device_that_comes_again_and_again_while_the_store_is_silent_waits_once_and_is_told(stage: Stage) -> None:
