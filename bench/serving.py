@@ -3,8 +3,9 @@
     python -m bench.serving ours DIRECTORY ACCOUNTS SESSIONS_EACH SIZE_KIB
     python -m bench.serving bare
 
-Says one line of JSON when it listens (port; for ours also accounts with their tokens and sessions). For each line
-that it then reads it answers with its own memory and processor time. It ends with its standard input.
+SIZE_KIB 0 is the state that a session begins with. Says one line of JSON when it listens (port; for ours also accounts
+with their tokens and sessions). For each line that it then reads it answers with its own memory and processor time. It
+ends with its standard input.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from bench.core_states import session_state
 from syncbridge.app import Service
 from syncbridge.config import Settings
 from syncbridge.core.ids import AccountId, SessionId
+from syncbridge.core.session_types import SESSION_TYPES
 from syncbridge.records.accounts import Account
 from syncbridge.telemetry import configure_logging
 
@@ -110,7 +112,7 @@ async def serve_bare() -> None:
 async def serve_ours(directory: str, accounts: int, sessions_each: int, size_kib: int) -> None:
     configure_logging("error", "json")
     settings = Settings(port=0, data_dir=Path(directory))
-    state = session_state(size_kib)
+    state = session_state(size_kib) if size_kib else SESSION_TYPES["breathing"].initial_state()
     told = []
     async with Service.running(settings) as service:
         for number in range(accounts):

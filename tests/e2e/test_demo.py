@@ -54,7 +54,7 @@ def test_the_demonstration_keeps_every_promise_and_leaves_nothing_behind(folder:
         "Every promise was kept.",
     ):
         assert part in ended.stdout
-    assert max(map(len, ended.stdout.splitlines())) <= 100
+    assert max(map(len, ended.stdout.splitlines())) <= 80
     assert "\x1b[" not in ended.stdout
     assert list(folder.iterdir()) == []
     assert processes_of(folder) == []

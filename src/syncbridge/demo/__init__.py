@@ -93,10 +93,10 @@ async def _one_run(console: Console, options: argparse.Namespace, seed: int) -> 
         screen = Screen(console, options.seconds)
         if options.url:
             rest, service = Rest(options.url, options.token), None
-            screen.tell(f"the service at {options.url} is somebody else's: it is not killed")
+            screen.tell(f"{options.url} is somebody else's: it is not killed")
         else:
             rest, service = await stack.enter_async_context(own_service(directory))
-            screen.tell(f"a service of our own listens at {rest.url}, its data in {directory}")
+            screen.tell(f"a service of our own listens at {rest.url}")
         with screen:
             story = Story(
                 rest=rest, service=service, directory=directory, screen=screen, seconds=options.seconds, seed=seed

@@ -88,7 +88,7 @@ class Story:
         await self._pause()
 
         code = await self._rest.pairing_code(self._session)
-        self._say("the laptop shows a one-time code; the TV, which has no account, redeems it")
+        self._say("the laptop shows a one-time code; the TV redeems it")
         tv = await self._device("tv", f"code {code}")
         await tv.order("begin")
         await self._take("code", laptop, tv)
@@ -144,7 +144,7 @@ class Story:
         await self._pause(0.4)
         await laptop.order("edit", ops=_edits("laptop", 80, "warm light, later", 44.0))
         await tv.order("edit", ops=[{"op": "replace", "path": "/settings/volume", "value": 55}])
-        self._say("laptop and TV change what the phone has changed meanwhile: volume, note, best, pattern")
+        self._say("laptop and TV change the same things: volume, note, best, pattern")
         await self._pause(0.4)
         await phone.order("online")
         took_s = await self._back([phone])
