@@ -156,7 +156,7 @@ async def require_device(context: Context, account: AccountId, device: str) -> D
     """The device, when it is one of the account's. Raises DeviceUnknown."""
     roster = await context.authority.rosters.get(account)
     if roster.get(device) is None:
-        raise DeviceUnknown
+        raise DeviceUnknown("The account has no such device; POST /v1/devices or its own first hello registers it.")
     return DeviceId(device)
 
 

@@ -124,7 +124,7 @@ async def test_session_begins_as_its_type_says_with_the_token_s_device(world: Wo
         ({"type": "custom", "state": []}, 422, "validation_failed", "$.state"),
         ({"type": "custom", "settings": {"x": "y" * 20_000}}, 422, "validation_failed", "$.settings"),
         ({"type": "custom", "device": "not there"}, 422, "validation_failed", "$.device"),
-        ({"type": "custom", "device": "unknown"}, 404, "device_unknown", ""),
+        ({"type": "custom", "device": "unknown"}, 404, "device_unknown", "POST /v1/devices"),
     ],
 )
 async def test_wrong_field_of_a_new_session_is_named(
