@@ -103,6 +103,7 @@ class StateStore(Protocol):
     def load(self, session: SessionId, reach: int, done: Callable[[StoredLog | StoreFault], None]) -> None:
         """The log from a snapshot that lies at least ``reach`` entries before the head (or the oldest there is).
 
+        Its ``heard`` is that of the newest snapshot kept: no entry says it.
         Never serves what fails its checksum: `state_damaged`, and the session is set aside.
         """
 

@@ -296,6 +296,17 @@ def test_a_snapshot_within_a_transaction_is_replayed_from_its_own_version(harnes
     assert versions_of(loaded(harness, SESSION)) == [4, 5, 6, 7]
 
 
+def test_who_was_heard_when_is_what_the_newest_snapshot_says_wherever_the_log_is_read_from(harness: Harness) -> None:
+    create(harness, SESSION)
+    submit(harness, change(SESSION, 1, snapshot=snapshot_of(SESSION, 2)))
+    for heard_at in (1, 2):
+        harness.store.write_snapshot(snapshot_of(SESSION, 2, heard={"phone": STARTED_AT + heard_at}))
+    harness.reopen()
+    for reach in (0, 1000):
+        assert loaded(harness, SESSION, reach).snapshot.heard == {"phone": STARTED_AT + 2}
+    assert versions_of(loaded(harness, SESSION, 1000)) == [1, 2]
+
+
 @pytest.mark.parametrize(
     "snapshot",
     [snapshot_of(SESSION, 9), snapshot_of(SESSION, 2, epoch="epoch-2"), snapshot_of(OTHER, 2)],

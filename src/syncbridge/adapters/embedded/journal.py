@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from syncbridge.adapters.embedded.records import (
     JOURNAL_COLUMNS,
@@ -173,7 +174,9 @@ class Journal:
             return
         tail = keep.tail or self._row_at(head, snapshot.version)
         row = pack_snapshot(snapshot, tail, keep.body)
-        self.db.execute("INSERT OR IGNORE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        # One of the same version says the same of the log; who was heard when, the later one knows better.
+        how = "REPLACE" if tail else "IGNORE"
+        self.db.execute(f"INSERT OR {how} INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608  (our word)
 
     def _row_at(self, head: Head, version: int) -> int:
         rows = self.db.execute(_CHAIN, {"tail": head.tail, "after": version - 1}).fetchall()
@@ -303,9 +306,28 @@ class Journal:
         return head
 
     def read(self, session: SessionId, reach: int) -> LogRead:
-        """The log from a snapshot at least `reach` entries before the head, or the oldest. NotThere, Damage."""
+        """The log from a snapshot at least `reach` entries before the head, or the oldest. NotThere, Damage.
+
+        Who was heard when is no fold of entries: that is the newest snapshot's, wherever the log is read from.
+        """
         head = self._found(session)
-        return self._from_snapshot(head, head.version - reach, head.version)
+        read = self._from_snapshot(head, head.version - reach, head.version)
+        found = self.db.execute(
+            f"SELECT {SNAPSHOT_COLUMNS} FROM snapshots WHERE session = ? AND version > ?"  # noqa: S608  (column names)
+            " ORDER BY version DESC LIMIT 1",
+            (session, read.stored.snapshot.version),
+        ).fetchone()
+        if found is None:
+            return read
+        try:
+            newest = unpack_snapshot(found)
+        except Damage as damage:
+            _log.error("snapshot_not_read", session=session, error=str(damage))
+            return read
+        if newest.epoch != head.epoch:
+            return read
+        snapshot = replace(read.stored.snapshot, heard=newest.heard)
+        return replace(read, stored=replace(read.stored, snapshot=snapshot))
 
     def state_at(self, session: SessionId, version: int) -> StoredLog:
         """A snapshot at or before `version` and the entries after it up to `version`. NotThere, Damage."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
+from msgspec import structs
+
 from syncbridge.adapters.embedded.retention import HISTORY_ENTRIES_MAX, Kept, plan
 from syncbridge.adapters.embedded.tail import UNBOUNDED, SessionTail, Verdict
 from syncbridge.core.entry import Entry, Snapshot
@@ -112,6 +114,9 @@ class MemoryStore:
         answer: StoredLog | StoreFault = StoreFault("not_found")
         if log is not None:
             answer = _read(log, max(log.tail.version - reach, log.snapshots[0].version), log.tail.version)
+            # It is no fold of entries: the newest word on it counts, wherever the log is read from.
+            heard = log.snapshots[-1].heard
+            answer = structs.replace(answer, snapshot=structs.replace(answer.snapshot, heard=heard))
         self._post(lambda: done(answer))
 
     def state_at(self, session: SessionId, version: int, done: Callable[[StoredLog | StoreFault], None]) -> None:
@@ -129,6 +134,7 @@ class MemoryStore:
     def _keep(self, log: _Log, snapshot: Snapshot) -> None:
         place = bisect_right(log.snapshots, snapshot.version, key=_version_of)
         if place and log.snapshots[place - 1].version == snapshot.version:
+            log.snapshots[place - 1] = snapshot
             return
         log.snapshots.insert(place, snapshot)
         kept = [Kept(one.version, one.at) for one in log.snapshots]
