@@ -170,6 +170,10 @@ class ConnectionMachine:
             case _ as never:
                 assert_never(never)
 
+    def reaches(self, session: SessionId) -> bool:
+        """Whether the token is good for this session; what it is not good for does not exist for it."""
+        return self.scope is None or session == self.scope
+
     # -- hello and the gate -------------------------------------------------------------------------------------
 
     def _on_message(self, event: MessageReceived, now_ms: int) -> list[AnyConnectionEffect]:
@@ -283,7 +287,7 @@ class ConnectionMachine:
 
     def _on_join(self, message: Join) -> list[AnyConnectionEffect]:
         session = SessionId(message.session)
-        if self.scope is not None and session != self.scope:
+        if not self.reaches(session):
             return [self._error(errors.NotFound(), about="join", session=session, ref=message.ref)]
         if session not in self.joined and len(self.joined) >= self.limits.joins_max:
             fault = errors.JoinsExceeded(f"a connection follows at most {self.limits.joins_max} sessions; leave one")
@@ -306,7 +310,7 @@ class ConnectionMachine:
         self, to: str, about: str, event: session_events.Event, ref: str = "", *, is_open: bool = False
     ) -> list[AnyConnectionEffect]:
         session = SessionId(to)
-        if session in self.joined or (is_open and (self.scope is None or session == self.scope)):
+        if session in self.joined or (is_open and self.reaches(session)):
             return [ToSession(session, event)]
         return [self._error(errors.NotJoined(), about=about, session=session, ref=ref)]
 

@@ -232,7 +232,7 @@ class Engine:
 
         def arrived(sessions: list[SessionId]) -> None:
             if driver.outlet is not None:
-                for session in sessions:
+                for session in filter(driver.machine.reaches, sessions):
                     self.post_session(session, DeviceArrived(driver.connection, device))
 
         self.store.waiting_offers(account, device, arrived)
@@ -373,6 +373,8 @@ class Engine:
                 live.account = answer.snapshot.account
                 self._post_living(live, Loaded(answer.snapshot, answer.entries, answer.digests))
 
+        # What this session's last machine had committed, and was about to submit, stands in the log that is read.
+        self._submit()
         self.store.load(live.session, self.limits.resume_entries_max, done)
 
     def _commit(self, live: LiveSession, effect: Commit) -> None:
@@ -385,6 +387,8 @@ class Engine:
 
     def _submit(self) -> None:
         batch, self._batch = self._batch, []
+        if not batch:
+            return
         trip, self._trip = self._trip, _Trip()
         trip.waiting = len(batch)
         self.telemetry.measured("commit_entries", sum(len(submission.bodies) for submission in batch))
@@ -434,7 +438,7 @@ class Engine:
 
     def _send_to_device(self, live: LiveSession, effect: SendToDevice) -> None:
         driver = self.hub.of_device(live.account, effect.device)
-        if driver is not None:
+        if driver is not None and driver.machine.reaches(live.session):
             driver.send(effect.message)
 
     def _deliver(self, live: LiveSession, effect: Deliver) -> None:

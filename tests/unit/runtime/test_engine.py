@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from syncbridge.core.connection import ConnectionState
@@ -436,3 +437,35 @@ def test_silence_after_the_handshake_is_closed(world: World) -> None:
     world.loop.advance(world.limits.hello_timeout_ms)
     assert device.outlet.closed is not None
     assert device.outlet.closed[0] == 4401
+
+
+def test_a_log_is_read_behind_what_was_committed_in_the_same_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = world.device("phone", "s1")
+    ops = [{"op": "add", "path": "/n", "value": 1}]
+    phone.driver.on_text(msgspec.json.encode({"type": "push", "session": "s1", "seq": 1, "base": 1, "ops": ops}))
+    disarm = _fail_on(monkeypatch, EntriesSeen)
+    world.engine.entries_seen(S1, [], [])  # our own fault, in the turn in which the commit waits to be submitted
+    disarm()
+    phone.driver.on_text(msgspec.json.encode({"type": "join", "session": "s1", "seq": 1}))
+    world.loop.turn()
+    joined = next(message for message in phone.outlet.take() if message["type"] == "joined")
+    assert (joined["position"]["version"], joined["last_seq"]) == (2, 1)
+
+
+def test_an_offer_of_another_session_is_not_told_to_a_device_that_was_let_into_one(world: World) -> None:
+    world.create("s2")
+    phone = world.device("phone", "s1", "s2")
+    world.gate.rosters["ann"]["tv"] = DeviceInfo("tv", "tv")
+    world.engine.roster_changed(ANN, tuple(world.gate.rosters["ann"].values()))
+    for session in ("s1", "s2"):
+        phone.say(type="handoff.take", session=session)
+        phone.say(type="handoff.offer", session=session, to="tv", expires_ms=60_000)
+    tv = world.connect()
+    said = tv.say(type="hello", token="ann/s1", device={"id": "tv", "name": "tv"})
+    assert [message["session"] for message in said if message["type"] == "handoff.prepare"] == ["s1"]
+    phone.say(type="handoff.cancel", session="s2", handoff=world.engine.session(SessionId("s2")).machine.log.offer.id)  # type: ignore[union-attr]
+    assert tv.outlet.take() == []
+    phone.say(type="handoff.offer", session="s2", to="tv")
+    assert tv.outlet.take() == []
