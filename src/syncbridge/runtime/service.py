@@ -22,6 +22,8 @@ from syncbridge.core.events import (
 from syncbridge.core.ids import AccountId, DeviceId, Json, JsonObject, RequestId, SessionId
 from syncbridge.core.log import founding
 from syncbridge.core.messages import DeviceInfo
+from syncbridge.core.playhead import KEY, Anchor, parse
+from syncbridge.limits import Limits
 from syncbridge.ports import (
     Outcome,
     StoredLog,
@@ -47,11 +49,12 @@ class LiveSessionService:
         self, *, account: AccountId, session: SessionId, kind: str, title: str, state: JsonObject, device: str
     ) -> StateView:
         limits = self._engine.limits
+        now_ms = self._engine.clock.now_ms()
         check(state, depth_max=limits.state_depth_max, place="$.state")
+        state = _with_sound_playhead(state, limits, now_ms)
         size = measure(state)
         if size > limits.state_bytes_max:
             raise errors.StateTooLarge(f"the state is {size} bytes; at most {limits.state_bytes_max} are kept")
-        now_ms = self._engine.clock.now_ms()
         snapshot, first = founding(
             state,
             session=session,
@@ -204,3 +207,16 @@ class LiveSessionService:
                 return await answer
         except TimeoutError:
             raise errors.Unavailable from None
+
+
+def _with_sound_playhead(state: JsonObject, limits: Limits, now_ms: int) -> JsonObject:
+    """The first state; its playhead, if any, is one, and not of the future: reports until then would be stale."""
+    if KEY not in state:
+        return state
+    anchor = parse(state[KEY], rate_max=limits.rate_max)
+    if not isinstance(anchor, Anchor):
+        raise errors.ValidationFailed(f"$.state.{KEY}: {anchor}")
+    is_undated = anchor.rate > 0 and not anchor.at
+    if anchor.at <= now_ms and not is_undated:
+        return state
+    return {**state, KEY: Anchor(anchor.position, anchor.rate, now_ms, anchor.duration).as_json()}

@@ -13,6 +13,7 @@ from syncbridge.errors import (
     Restarting,
     StateTooLarge,
     Unavailable,
+    ValidationFailed,
 )
 from syncbridge.limits import Limits
 from syncbridge.runtime.service import LiveSessionService
@@ -143,3 +144,17 @@ async def test_who_is_online_is_known(world: EagerWorld, service: LiveSessionSer
     assert service.disconnect(ANN, None, "forbidden") == 1
     phone.hang_up()
     assert not service.is_online(ANN, DeviceId("phone"))
+
+
+async def test_a_first_playhead_is_a_playhead_and_not_of_the_future(
+    world: EagerWorld, service: LiveSessionService
+) -> None:
+    now_ms = world.loop.now_ms()
+    ahead = {"playhead": {"position": 5, "rate": 1, "at": now_ms + 3_600_000}}
+    made = await service.create(account=ANN, session=S1, kind="custom", title="", state=ahead, device="phone")
+    assert made.state["playhead"]["at"] == now_ms
+    for wrong in ("late", {"position": -1}, {"position": 1, "rate": 99, "at": 0}):
+        with pytest.raises(ValidationFailed):
+            await service.create(
+                account=ANN, session=SessionId("s9"), kind="custom", title="", state={"playhead": wrong}, device=""
+            )
