@@ -121,8 +121,6 @@ class Service:
 
     def renew_certificate(self) -> None:
         """New connections get the certificate that is in the files now; open ones stay as they are."""
-        if self.settings.tls_certificate is None:
-            return
         try:
             self.server.reload_certificate()
         except OSError as error:  # ssl.SSLError is one
@@ -278,10 +276,16 @@ async def _serve(settings: Settings, *, accept_loss: bool) -> int:
         _log.info("draining; once more to stop at once", signal=name)
         told.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    has_tls = settings.tls_certificate is not None
+    stopping = [signal.SIGINT, signal.SIGTERM]
+    if not has_tls and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        # No certificate to renew, and not begun by nohup: then it is a closed terminal, which ends what ran in it.
+        stopping.append(signal.SIGHUP)
+    for number in stopping:
         loop.add_signal_handler(number, on_signal, number.name)
     async with Service.running(settings, accept_loss=accept_loss) as service:
-        loop.add_signal_handler(signal.SIGHUP, service.renew_certificate)
+        if has_tls:
+            loop.add_signal_handler(signal.SIGHUP, service.renew_certificate)
         _log.info("SyncBridge is listening", version=__version__)
         for line in service.lines():
             _log.info(line)

@@ -193,7 +193,7 @@ async def test_sigterm_with_nobody_there_ends_at_once_with_0(process: Process) -
     assert "Traceback" not in log
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 async def test_a_signal_drains(process: Process, ann: Client, number: signal.Signals) -> None:
     session = await ann.make_session({})
     pusher = Pusher(ann, "phone", session)
