@@ -52,6 +52,7 @@ class Limits:
     session_ttl_ms: int = 7 * 86_400_000
     session_idle_unload_ms: int = 60_000  # nobody joined: leave memory, stay on disk
     progress_slack_ms: int = 1_500  # how far behind its own anchor a player's clock may honestly fall
+    stall_ms_max: int = 30_000  # how long a player may have stood still before it says so
     seek_fresh_ms: int = 10_000  # a person's seek this young wins over progress that overtook it on the way
     retry_first_ms: int = 50  # an unknown outcome is asked again after this, doubling
     retry_last_ms: int = 1_000

@@ -36,7 +36,10 @@ _MISSING = object()
 
 
 class Change(NamedTuple):
-    """A change somebody asks for; ``base`` is the version its ops were made on, ``device`` "" for none."""
+    """A change somebody asks for; ``base`` is the version its ops were made on, ``device`` "" for none.
+
+    ``here_since`` is since when (ms) the device has followed without a break; None: it does not follow.
+    """
 
     device: str
     seq: int
@@ -45,6 +48,7 @@ class Change(NamedTuple):
     intent: Intent
     at: int | None
     fence: int | None
+    here_since: int | None = None
 
 
 class Verdict(NamedTuple):
@@ -335,6 +339,12 @@ def _forward(log: SessionLog, change: Change, wanted: Anchor, current: Anchor, l
         raise errors.StalePosition(
             f"reported for server time {wanted.at}, but the playhead is known as of {current.at}"
         )
+    reckoned = current.position_at(_credible_until(log, change, current, wanted.at))
+    if reckoned - wanted.position > limits.stall_ms_max / 1000:
+        raise errors.StalePosition(
+            f"position {wanted.position:g} s lies too far before {reckoned:g} s, which this device had played to;"
+            " only a seek goes back"
+        )
     if wanted.position >= current.position:
         return wanted
     if current.position - wanted.position > limits.progress_slack_ms / 1000:
@@ -343,6 +353,16 @@ def _forward(log: SessionLog, change: Change, wanted: Anchor, current: Anchor, l
         )
     # Within a player's own jitter: what is known is not lowered, and the player is not scolded.
     return Anchor(current.position, wanted.rate, wanted.at, wanted.duration)
+
+
+def _credible_until(log: SessionLog, change: Change, current: Anchor, at: int) -> int:
+    """Up to when the reckoned playhead is believed: as long as its device was there to contradict it.
+
+    Of one that was away nobody knows what it played: a phone whose battery died did not play for ten hours.
+    """
+    if change.here_since is not None and change.here_since <= current.at:
+        return at
+    return min(at, max(current.at, log.heard.get(change.device, 0)))
 
 
 # -- the result -------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from syncbridge.core.entry import Entry, HandoffNote
 from syncbridge.core.ids import DeviceId, HandoffId
 from syncbridge.core.log import SessionLog
 from syncbridge.core.messages import DeviceInfo
-from syncbridge.core.playhead import POINTER, of_state
+from syncbridge.core.playhead import POINTER, Anchor, of_state
 from syncbridge.limits import Limits
 
 
@@ -95,7 +95,8 @@ def transfer(
     ``heard_at``: when the source was last heard, None when nobody can say: then its last word is what it wrote into
     the log, for what others wrote says nothing of it. ``is_source_here``: it is connected. The
     playhead of a source heard within two heartbeats goes on; of another it is taken up where it was when last heard.
-    The uncertainty is the source's silence in seconds of playing, and 0 for one that is here. Raises SessionEnded.
+    The uncertainty is the source's silence in ms of playing, and 0 for one that is here and was heard within a
+    heartbeat. Raises SessionEnded.
     """
     check_takeable(log)
     ops = []
@@ -104,13 +105,14 @@ def transfer(
     if anchor is not None and anchor.rate > 0 and log.active is not None and log.active != note.target:
         evidence = max(anchor.at, _last_word(log, log.active) if heard_at is None else heard_at)
         silent_ms = max(0, now_ms - evidence)
-        uncertainty_ms = int(silent_ms * anchor.rate)
-        if silent_ms > 2 * limits.heartbeat_ms:
-            there = anchor.re_anchored(evidence)
-            resumed = type(there)(there.position, anchor.rate, now_ms, anchor.duration)
-            ops = [{"op": "replace", "path": POINTER, "value": resumed.as_json()}]
-        elif is_source_here:
-            uncertainty_ms = 0
+        is_dead = silent_ms > 2 * limits.heartbeat_ms
+        there = anchor.position_at(evidence if is_dead else now_ms)
+        # Written down even where it just goes on: what was only reckoned so far is known from here on, so that the
+        # new owner, whose player may never start, cannot fall behind it.
+        carried = Anchor(there, anchor.rate, now_ms, anchor.duration)
+        ops = [{"op": "replace", "path": POINTER, "value": carried.as_json()}]
+        if not is_source_here or silent_ms > limits.heartbeat_ms:
+            uncertainty_ms = int(silent_ms * anchor.rate)
     return Entry(
         version=log.version + 1,
         kind="handoff",

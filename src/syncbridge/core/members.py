@@ -11,13 +11,14 @@ UNTOLD = -1
 
 
 class Member:
-    """One connection that follows; it was told everything up to ``version``, and no more while it lags."""
+    """One connection that follows since ``since`` (ms); told everything up to ``version``, no more while it lags."""
 
-    __slots__ = ("device", "is_lagging", "version")
+    __slots__ = ("device", "is_lagging", "since", "version")
 
-    def __init__(self, device: DeviceId, version: int) -> None:
+    def __init__(self, device: DeviceId, version: int, since: int) -> None:
         self.device = device
         self.version = version
+        self.since = since
         self.is_lagging = False
 
 
@@ -30,10 +31,11 @@ class Members:
         self.by_connection: dict[ConnectionId, Member] = {}
         self.roster: dict[str, DeviceInfo] = {}
 
-    def join(self, connection: ConnectionId, device: DeviceId, version: int) -> bool:
+    def join(self, connection: ConnectionId, device: DeviceId, version: int, now_ms: int) -> bool:
         """It follows from ``version`` on; True when the device was not here before."""
+        before = self.by_connection.get(connection)
         is_new = all(member.device != device for member in self.by_connection.values())
-        self.by_connection[connection] = Member(device, version)
+        self.by_connection[connection] = Member(device, version, now_ms if before is None else before.since)
         return is_new
 
     def leave(self, connection: ConnectionId) -> DeviceId | None:
@@ -71,7 +73,7 @@ class Members:
         member = self.by_connection.get(connection)
         if member is None:
             return None
-        copy = Member(member.device, member.version)
+        copy = Member(member.device, member.version, member.since)
         copy.is_lagging = member.is_lagging
         return copy
 

@@ -28,7 +28,8 @@ def push(batch: Batch, event: on.PushReceived) -> None:
     """A device's change: settled before, out of order, or judged now."""
     machine, log, message = batch.machine, batch.log, event.message
     device, seq = event.device, message.seq
-    if event.connection not in machine.members.by_connection:
+    member = machine.members.by_connection.get(event.connection)
+    if member is None:
         batch.say(Send(event.connection, error_about(errors.NotJoined(), event, log.session)))
         return
     expected = machine.ledger.expected(device, log.last_seq(device))
@@ -52,7 +53,7 @@ def push(batch: Batch, event: on.PushReceived) -> None:
             return
         if message.settled is not None and machine.ledger.has_refused(device, message.settled, seq):
             raise errors.ContextRefused
-        change = Change(device, seq, message.base, message.ops, message.intent, message.at, message.fence)
+        change = Change(device, seq, message.base, message.ops, message.intent, message.at, message.fence, member.since)
         verdict = admit(log, change, machine.kind, limits, batch.now_ms)
     except errors.ClientFault as fault:
         reject = _reject(batch, event, fault)
@@ -144,7 +145,7 @@ def join(batch: Batch, event: on.MemberJoined) -> None:
     if position is not None:
         have, reason = (position.version, "") if position.epoch == log.epoch else (None, "epoch")
     batch.remember(event.connection)
-    is_new = members.join(event.connection, event.device, log.version)
+    is_new = members.join(event.connection, event.device, log.version, batch.now_ms)
     machine.ledger.resume(event.device, max(message.seq or 1, log.last_seq(event.device) + 1))
     joined = batch.joined(event.connection, have, reason, message.ref)
     batch.say(Send(event.connection, joined))

@@ -8,6 +8,7 @@ from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core import messages as m
 from syncbridge.core.ids import ConnectionId, DeviceId
+from syncbridge.core.playhead import of_state
 from tests.unit.core.stage import ROSTER, Stage, request
 
 
@@ -149,10 +150,15 @@ def test_end_of_the_session_ends_its_waiting_offer(stage: Stage) -> None:
 
 
 def test_playing_goes_on_without_a_jump_over_a_live_handoff(stage: Stage) -> None:
-    before = stage.playhead
+    before = of_state(stage.state)
     stage.passes(5_000)
     stage.takes("tv", heard_at=stage.now_ms - 100)
-    assert stage.playhead == before
+    after = of_state(stage.state)
+    assert before is not None
+    assert after is not None
+    for later_ms in (0, 1_000, 3_600_000):
+        there = stage.now_ms + later_ms
+        assert after.position_at(there) == pytest.approx(before.position_at(there), abs=0.001)
     assert stage.last("tv", m.HandoffDone).uncertainty_ms == 0
 
 

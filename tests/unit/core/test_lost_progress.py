@@ -87,6 +87,53 @@ def test_owner_that_reopened_and_reports_0_is_refused(stage: Stage) -> None:
     assert answer.playhead["position"] == 600
 
 
+def test_owner_that_reopened_reports_0_before_it_ever_reported_and_is_refused() -> None:
+    stage = Stage()
+    stage.joins("phone")
+    stage.moves("phone", 0, intent="seek")
+    stage.passes(600_000)
+    at_once = stage.moves("phone", 0, rate=0, intent="progress")
+    stage.leaves("phone")
+    stage.joins("phone", version=stage.machine.version, seq=3)
+    reopened = stage.moves("phone", 0, rate=0, intent="progress")
+    for answer in (at_once, reopened):
+        assert isinstance(answer, m.Reject)
+        assert answer.code == "stale_position"
+    assert position(stage) == pytest.approx(600)
+
+
+def test_new_owner_whose_stream_never_started_keeps_what_was_only_reckoned() -> None:
+    stage = Stage()
+    stage.joins("phone")
+    stage.joins("tv")
+    stage.moves("phone", 0, intent="seek")
+    stage.passes(600_000)
+    stage.takes("tv", heard_at=stage.now_ms)
+    answer = stage.moves("tv", 0, rate=0, intent="finish")
+    assert isinstance(answer, m.Reject)
+    assert answer.code == "stale_position"
+    assert position(stage) == pytest.approx(600)
+
+
+def test_player_that_stalled_says_so_and_is_believed(stage: Stage) -> None:
+    stage.passes(60_000)
+    answer = stage.moves("phone", 640, rate=0, intent="progress")
+    assert isinstance(answer, m.Ack)
+    assert position(stage) == 640
+
+
+def test_phone_whose_battery_died_is_believed_when_it_comes_back(stage: Stage) -> None:
+    stage.passes(100_000)
+    stage.leaves("phone")
+    stage.passes(10 * HOUR_MS)
+    stage.joins("phone", version=stage.machine.version)
+    far_behind = stage.moves("phone", 650, rate=0, intent="progress")
+    assert isinstance(far_behind, m.Reject)
+    answer = stage.moves("phone", 699, rate=0, intent="progress")
+    assert isinstance(answer, m.Ack)
+    assert position(stage) == 699
+
+
 def test_stream_that_never_started_says_stop_at_0(stage: Stage) -> None:
     from_other = stage.moves("tv", 0, rate=0, intent="finish")
     assert isinstance(from_other, m.Reject)
@@ -130,13 +177,13 @@ def test_two_devices_seek_offline_and_the_newer_knowledge_stays(stage: Stage) ->
     base = stage.machine.version
     made_at = stage.now_ms + HOUR_MS
     stage.passes(2 * HOUR_MS)
-    stage.moves("phone", 1500, intent="progress")
+    stage.moves("phone", 7_800, intent="progress")
     stage.passes(22 * HOUR_MS)
     answer = stage.moves("tv", 30, rate=0, intent="seek", base=base, at=made_at)
     assert isinstance(answer, m.Ack)
     assert answer.conflicts[0]["policy"] == "playhead"
     assert answer.conflicts[0]["ours"] == {"position": 30, "rate": 0, "at": made_at}
-    assert stage.playhead["position"] == 1500
+    assert stage.playhead["position"] == 7_800
 
 
 @pytest.mark.parametrize("skew_ms", [3 * HOUR_MS, -3 * HOUR_MS, 95 * DAY_MS], ids=["ahead", "behind", "far_ahead"])
