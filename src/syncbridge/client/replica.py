@@ -338,12 +338,13 @@ class Replica:
     def _on_ack(self, message: Ack, now_ms: int) -> list[ClientMessage]:
         chain = self._chain
         one = chain.find(message.seq)
-        if message.version > chain.version + 1 or (one is None and message.version > chain.version):
+        is_entry = one is None or one.intent != "open"
+        if is_entry and message.version > chain.version + (one is not None):
             return self._rejoin()  # the entry is not known here: `joined` brings it, and settles the push
         if one is None:
             return []
         is_first = chain.pending[0] is one
-        if message.version <= chain.version:
+        if message.version <= chain.version or not is_entry:
             chain.pending.remove(one)
             chain.settle(is_owner=self.is_active)
         elif is_first and not one.is_assumed and one.display is one.ops and message.ops in (None, one.ops):

@@ -251,3 +251,16 @@ def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     write(replica, "one")
     with pytest.raises(QueueFull):
         write(replica, "two")
+
+
+def test_an_answered_open_stands_for_no_entry() -> None:
+    replica = replica_here()
+    replica.edit([], "open", 10)
+    push = replica.outgoing(10)[-1]
+    # The device reads slowly: entry 2 is held back, and the answer names the head.
+    replica.receive(Ack("s", push.seq, 2, 0), 0)
+    assert replica.position == Position("e", 1)
+    assert replica.pending == ()
+    assert [outcome.result for outcome in replica.take_outcomes()] == [Acked(2)]
+    assert replica.receive(entry_of(2, "theirs"), 0) == []
+    assert replica.state["notes"] == "theirs"
