@@ -51,7 +51,10 @@ class Database:
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
 
     async def migrate(self) -> str:
-        """The schema is the newest; answers its revision. Safe to run twice, also by two processes at once."""
+        """The schema is the newest; answers its revision. Safe to run twice, also by two processes at once.
+
+        Raises   Unavailable with where the database is and what it said: whoever starts a service may know.
+        """
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._path.touch(mode=0o600, exist_ok=True)
@@ -66,8 +69,13 @@ class Database:
             command.upgrade(config, "head")
             return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
 
-        async with self.transaction() as connection:
-            return await connection.run_sync(upgrade)
+        try:
+            async with self.transaction() as connection:
+                return await connection.run_sync(upgrade)
+        except Unavailable as fault:
+            said = getattr(fault.__cause__, "orig", None) or fault.__cause__
+            place = self._path or self.engine.url.render_as_string(hide_password=True)
+            raise Unavailable(f"The records at {place} cannot be opened: {said}") from fault
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

@@ -124,6 +124,22 @@ def test_what_cannot_be_done_is_said_in_a_sentence(run: Run, words: list[str], s
     assert "Traceback" not in err
 
 
+def test_damaged_records_are_named_with_what_is_wrong(run: Run) -> None:
+    run.folder.mkdir()
+    (run.folder / "records.db").write_text("no database, for once")
+    code, out, err = run("token", "ann@example.com")
+    assert (code, out) == (1, "")
+    assert f"The records at {run.folder / 'records.db'} cannot be opened: file is not a database" in err
+
+
+def test_records_out_of_reach_are_named_without_their_password(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNCBRIDGE_DATABASE_URL", "postgresql+asyncpg://u:canary@127.0.0.1:9/n")
+    code, out, err = run("migrate")
+    assert (code, out) == (1, "")
+    assert "127.0.0.1:9/n cannot be opened: " in err
+    assert "canary" not in err
+
+
 def test_second_account_of_an_address_is_refused(run: Run) -> None:
     words = ("account", "create", "ann@example.com", "--password-stdin")
     assert run(*words, stdin="correct horse\n")[0] == 0
