@@ -195,7 +195,7 @@ def _playhead_restarts(real: Any) -> Any:
     def transfer(log: SessionLog, *args: Any, now_ms: int, **kwargs: Any) -> Entry:
         entry: Entry = real(log, *args, now_ms=now_ms, **kwargs)
         playhead = log.state.get("playhead")
-        if entry.ops or not playhead:
+        if not entry.ops or not playhead:
             return entry
         return msgspec.structs.replace(
             entry, ops=[{"op": "replace", "path": "/playhead", "value": {**playhead, "at": now_ms}}]
@@ -316,7 +316,7 @@ BUGS = (
     Bug("refused join leaves a member", ("memory",), SessionMachine, "_refuse", _ghost_after_refusal, 2_180),
     Bug("ack tells no status", ("P7",), work, "_ack", _ack_without_status),
     Bug("anybody's word for the source's", ("P9",), handoffs, "_last_word", _anybodys_word, 1_280),
-    Bug("push on top of a refused one", ("P5",), Ledger, "has_refused", _refused_ground_forgotten, 440),
+    Bug("push on top of a refused one", ("P5",), Ledger, "has_refused", _refused_ground_forgotten, 30),
     Bug("members are never forgotten", ("memory",), Members, "leave", _ghost_members),
     Bug("log never trimmed", ("memory",), SessionLog, "trim", _log_never_trimmed),
     Bug("replica drops pending on cut", ("P5", "P6"), Replica, "disconnected", _pending_dropped),
