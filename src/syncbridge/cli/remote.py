@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import urllib.error
@@ -36,7 +37,13 @@ def call(url: str, method: str, path: str, *, token: str | None = None, body: ob
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise not_trusted(url, reason) from error
         raise Failed(f"No service answers at {url}: {reason}. `syncbridge serve` starts one.") from error
-    return json.loads(answer) if answer else None
+    except http.client.HTTPException as error:
+        # A port that is no number, or something behind it that is no HTTP.
+        raise Failed(f"What is at {url} is not SyncBridge: {error}") from error
+    try:
+        return json.loads(answer) if answer else None
+    except ValueError as error:
+        raise Failed(f"What is at {url} is not SyncBridge: it answers no JSON.") from error
 
 
 def _sentence(error: urllib.error.HTTPError) -> str:

@@ -86,7 +86,10 @@ def tail_session(
 def _service(url: str | None, token: str | None, config: Any) -> tuple[str, str]:
     if not token:
         raise Failed("A token is needed: --token or SYNCBRIDGE_TOKEN; `syncbridge token EMAIL` prints one.")
-    return (url or settings(config).base_url), token
+    bearer = token.strip()  # a token out of a file ends in a newline
+    if not bearer.isprintable():
+        raise Failed("--token or SYNCBRIDGE_TOKEN holds characters that no token has.")
+    return (url or settings(config).base_url), bearer
 
 
 def _get(url: str, token: str, path: str) -> Any:

@@ -113,6 +113,13 @@ def test_account_and_token_come_straight_from_the_data_directory(run: Run) -> No
         (["account", "create", "a@b.c", "--password-stdin", "--data-dir", __file__], "correct horse\n", "File exists"),
         (["sessions", "list"], "", "A token is needed"),
         (["sessions", "list", "--token", "x", "--url", "http://127.0.0.1:9"], "", "No service answers"),
+        (["sessions", "list", "--token", "x\ny", "--url", "http://127.0.0.1:9"], "", "characters that no token has"),
+        (["sessions", "list", "--token", "x\n", "--url", "http://127.0.0.1:9"], "", "No service answers"),
+        (
+            ["sessions", "list", "--token", "x", "--url", "http://127.0.0.1:nine"],
+            "",
+            "is not SyncBridge: nonnumeric port",
+        ),
         (["sessions", "list", "--token", "x", "--url", "file:///etc/passwd"], "", "expected an address"),
         (["sessions", "tail", "s", "--token", "x", "--url", "http://127.0.0.1:9"], "", "No service answers"),
     ],
