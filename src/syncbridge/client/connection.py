@@ -252,6 +252,8 @@ class Bridge:
             known = self._sessions.get(name)
             if known is not None and known.failure is None:
                 return known
+            if known is not None:
+                await known.close(known.failure or Unavailable())  # two that save one session would undo each other
             if self._policies_of is None:
                 replica = Replica(name, self.device.id, limits=self.limits)
             else:

@@ -42,6 +42,9 @@ from syncbridge.errors import ClientFault, NotFound, PlayheadIntent, SyncBridgeE
 
 _MISSING = object()
 
+REJOIN_MS = 1_000
+"""How long a session waits before it joins again one that the service lost hold of."""
+
 
 class Link(Protocol):
     """What a session needs of the connection it lives on."""
@@ -289,6 +292,11 @@ class Session:
                 self._signals.put(message)
             case HandoffOffered() | HandoffPrepare() | HandoffDone() | HandoffFailed():
                 self.handoff.received(message)
+            case Left(reason="unavailable" | "internal"):
+                # It is not over, the service lost hold of it: what waits here is sent after the next join.
+                self._replica.disconnected()
+                self.handoff.disconnected()
+                self._keeper.later(lambda: self._link.send(self._replica.join()), REJOIN_MS)
             case Left():
                 self._fail(NotFound(f"the session is followed no more: {message.reason or 'it is gone'}"))
             case ErrorMessage():

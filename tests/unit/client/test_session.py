@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from syncbridge.client import Acked, Bridge, CacheFault, Device, connect
-from syncbridge.core.messages import HandoffDone, HandoffTake, Hello, Push, TokenExpiring
+from syncbridge.core.messages import HandoffDone, HandoffTake, Hello, Left, Push, TokenExpiring
 from syncbridge.errors import (
     BadMessage,
     DeviceReplaced,
@@ -394,3 +394,34 @@ async def test_the_token_travels_in_the_first_message() -> None:
         first = service.lines[0].heard[0]
         assert isinstance(first, Hello)
         assert first.token == "secret"
+
+
+@pytest.mark.parametrize("reason", ["internal", "unavailable"])
+async def test_a_session_that_the_service_lost_for_a_while_is_followed_again_with_its_edits(reason: str) -> None:
+    service = FakeService()
+    async with bridge_of(service) as bridge:
+        session = await bridge.join("s")
+        service.is_deaf = True
+        mutation = await session.set("/notes", "kept")
+        service.is_deaf = False
+        service.server.disconnect("phone")
+        service.line_of("phone").say(Left("s", reason))
+        async with asyncio.timeout(5):
+            assert (await mutation.acked()).version == 1
+        assert session.failure is None
+        assert session.is_joined
+
+
+async def test_a_session_opened_again_is_saved_by_nobody_but_the_new_one(tmp_path: Path) -> None:
+    service = FakeService()
+    async with bridge_of(service, cache=tmp_path / "cache.db") as bridge:
+        before = await bridge.join("s")
+        service.line_of("phone").say(Left("s", "deleted"))
+        await until(lambda: before.failure is not None)
+        again = await bridge.join("s")
+        assert again is not before
+        keeper = before._keeper
+        assert keeper._task is not None
+        assert keeper._task.done()
+        assert not keeper._timers
+        assert (await (await again.set("/notes", "new")).acked()).version == 1
