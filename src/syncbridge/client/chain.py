@@ -46,6 +46,12 @@ def rows_of_lost(ops: list[Op], device: str, policy: str) -> list[Row]:
     return rows
 
 
+def _is_made_by(entry: Entry, one: Pending) -> bool:
+    """Whether the entry is this very edit. A copy of this device, from a backup, may have used its number."""
+    is_of_its_time = entry.made_at == one.at if entry.made_at else one.at >= entry.at
+    return is_of_its_time and entry.intent == one.intent
+
+
 class Chain:
     """Confirmed state, position and the pending edits over it.
 
@@ -130,7 +136,11 @@ class Chain:
 
     def take(self, own: dict[int, Entry]) -> list[tuple[Pending, Entry]]:
         """The edits on the wire that are these entries, by number; the chain holds them no more (`settle` follows)."""
-        taken = [(one, own[one.seq]) for one in self.pending if one.is_on_wire and one.seq in own]
+        taken = [
+            (one, own[one.seq])
+            for one in self.pending
+            if one.is_on_wire and one.seq in own and _is_made_by(own[one.seq], one)
+        ]
         gone = {one.key for one, _ in taken}
         self.pending = [one for one in self.pending if one.key not in gone]
         return taken

@@ -264,3 +264,31 @@ def test_an_answered_open_stands_for_no_entry() -> None:
     assert [outcome.result for outcome in replica.take_outcomes()] == [Acked(2)]
     assert replica.receive(entry_of(2, "theirs"), 0) == []
     assert replica.state["notes"] == "theirs"
+
+
+def test_an_entry_that_a_copy_of_this_device_made_under_the_same_number_settles_nothing() -> None:
+    replica = replica_here()
+    push = write(replica, "mine")
+    replica.disconnected()
+    join = replica.join()
+    ops = [{"op": "add", "path": "/list/-", "value": "the copy's"}]
+    entry = Entry(2, "patch", 9_000, "phone", push.seq, ops, made_at=5)
+    state = {"notes": "", "list": ["a", "the copy's"]}
+    resumed = joined_of(
+        replica,
+        position=Position("e", 2),
+        mode="resumed",
+        entries=[entry],
+        state=None,
+        hash=state_hash(state),
+        last_seq=1,
+        ref=join.ref,
+    )
+    assert replica.receive(resumed, 10_000) == []
+    assert replica.take_outcomes() == []
+    assert replica.state == {**state, "notes": "mine"}
+    assert replica.outgoing(10_000) == [push]  # the service tells the two apart, and gives it another number
+    assert replica.receive(reject_of(push, "seq_conflict"), 10_000)
+    replica.receive(joined_of(replica, position=Position("e", 2), state=state, hash=state_hash(state), last_seq=1), 0)
+    again = replica.outgoing(20_000)
+    assert [(one.seq, one.ops) for one in again] == [(2, push.ops)]
