@@ -83,6 +83,17 @@ class Batch:
         self._run = None
         self.effects.append(effect)
 
+    def said(self) -> list[AnyEffect]:
+        """What is to be said now that it is committed: no `joined` to who left, or was refused, meanwhile."""
+        if not self.gone:
+            return self.effects
+        here = self.machine.members.by_connection
+        return [
+            effect
+            for effect in self.effects
+            if not (isinstance(effect, Send) and isinstance(effect.message, Joined) and effect.connection not in here)
+        ]
+
     def append(
         self,
         entry: Entry,

@@ -273,7 +273,7 @@ class SessionMachine:
         self._batch = None
         self._conflicts = self._backoff_ms = 0
         log.trim()
-        said = batch.effects
+        said = batch.said()
         said += self._pump(now_ms) if self._queue else self._rest(now_ms)
         return said
 
@@ -356,6 +356,8 @@ class SessionMachine:
         if isinstance(event, on.MemberJoined):
             # It may be a member by an earlier join: its connection forgets the session, so the session forgets it.
             self.members.leave(connection)
+            if self._batch is not None:
+                self._batch.gone.add(connection)
             return [do.Send(connection, answer), do.DropMember(connection)]
         return [do.Send(connection, answer)]
 

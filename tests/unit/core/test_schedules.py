@@ -194,3 +194,30 @@ def test_roster_of_another_account_that_asked_to_join_does_not_become_this_sessi
     assert stage.last("phone", m.ErrorMessage).code == errors.DeviceUnknown.code
     stage.offers("phone", "watch")
     assert stage.last("phone", m.HandoffOffered).to == "watch"
+
+
+def test_left_is_the_last_word_to_a_device_that_left_while_its_join_was_in_flight(stage: Stage) -> None:
+    stage.holds = True
+    stage.pushes("phone", breaths(1), base=1, seq=1)
+    stage.pushes("phone", breaths(2), base=1, seq=2)
+    laptop = ConnectionId("laptop")
+    stage.happens(on.MemberJoined(laptop, ACCOUNT, DeviceId("laptop"), ROSTER, m.Join("s1")))
+    stage.commits()
+    stage.happens(on.MemberLeft(laptop, stage.now_ms, is_gone=False))
+    stage.commits()
+    assert stage.all("laptop", m.Joined) == []
+
+
+def test_join_refused_while_an_earlier_one_is_in_flight_leaves_no_joined_that_follows_nothing(stage: Stage) -> None:
+    stage.holds = True
+    stage.pushes("phone", breaths(1), base=1, seq=1)
+    stage.pushes("phone", breaths(2), base=1, seq=2)
+    laptop = ConnectionId("laptop")
+    join = on.MemberJoined(laptop, ACCOUNT, DeviceId("laptop"), ROSTER, m.Join("s1", ref="a"))
+    stage.happens(join)
+    stage.commits()
+    stage.happens(on.MemberJoined(laptop, ACCOUNT, DeviceId("laptop"), ROSTER, m.Join("s1", ref="b")))
+    stage.passes(stage.limits.store_timeout_ms)
+    assert stage.last("laptop", m.ErrorMessage).ref == "b"
+    stage.commits()
+    assert stage.all("laptop", m.Joined) == []
