@@ -52,12 +52,16 @@ class Change(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """An accepted change: its entry, the state it leads to, and the state that its ops were made on."""
+    """An accepted change: its entry, the state it leads to, and the state that its ops were made on.
+
+    ``is_as_made``: that was the head, and all but the playhead (whose anchor we may clamp) is committed as it was sent.
+    """
 
     entry: Entry
     state: JsonObject
     size: int
     made_on: JsonObject
+    is_as_made: bool
 
 
 def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, now_ms: int) -> Verdict:
@@ -79,8 +83,10 @@ def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, no
     made_on = log.state
     if change.base < log.version and change.seq:
         made_on = _context(log, change.base, change.device, kind)
-    if ops and (change.base < log.version or change.device != log.active or not change.device):
+    is_on_head = made_on is log.state
+    if ops and not (is_on_head and change.device == log.active and change.device):
         ops, conflicts = _brought_over(log, change, ops, made_on, kind, now_ms)
+    is_as_made = is_on_head and not conflicts
     if overtaken is not None:
         conflicts = [*conflicts, overtaken]
     if anchor is not None:
@@ -112,7 +118,7 @@ def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, no
         conflicts=conflicts,
         made_at=made_at,
     )
-    return Verdict(entry, state, size, made_on)
+    return Verdict(entry, state, size, made_on, is_as_made)
 
 
 def _check_standing(log: SessionLog, change: Change, limits: Limits) -> None:

@@ -53,7 +53,8 @@ class Work:
     the device's next push count on.
 
     ``run`` counts the entries up to this one, without a gap, that are pushes of this device, each made on the very
-    head and committed as it was made: whoever knows the log from before the run has its end on the screen.
+    head and committed as it was made, the playhead apart, which no other op counts on: whoever knows the log from
+    before the run has its end on the screen.
     """
 
     __slots__ = ("_after", "base", "before", "ops", "run", "version")

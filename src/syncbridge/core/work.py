@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from syncbridge import errors
-from syncbridge._ext import equal
 from syncbridge.core import events as on
 from syncbridge.core import work_handoffs, work_requests
 from syncbridge.core.admission import Change, admit
@@ -40,7 +39,7 @@ def push(batch: Batch, event: on.PushReceived) -> None:
         gap = errors.SeqGap(f"push {seq} came, but {expected} is next; send {expected} first")
         batch.answer(Send(event.connection, _reject(batch, event, gap, expected_seq=expected)))
         return
-    limits, head = machine.limits, log.state
+    limits = machine.limits
     try:
         if message.epoch is not None and message.epoch != log.epoch:
             raise errors.EpochUnknown
@@ -64,8 +63,8 @@ def push(batch: Batch, event: on.PushReceived) -> None:
         return
     entry = verdict.entry
     batch.append(entry, digest=event.digest, state=verdict.state, size=verdict.size, but=event.connection)
-    is_as_made = verdict.made_on is head and (entry.ops is change.ops or equal(entry.ops, change.ops))
-    log.remember(device, Work(entry.version, change.base, verdict.made_on, change.ops), is_as_made=is_as_made)
+    work = Work(entry.version, change.base, verdict.made_on, change.ops)
+    log.remember(device, work, is_as_made=verdict.is_as_made)
     batch.answer(Send(event.connection, _ack(event, entry)))
     for row in entry.conflicts:
         batch.effects.append(Measured("conflict", 1, str(row.get("policy", ""))))
