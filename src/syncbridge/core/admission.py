@@ -84,7 +84,7 @@ def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, no
     if change.base < log.version and change.seq:
         made_on = _context(log, change.base, change.device, kind)
     is_on_head = made_on is log.state
-    if ops and not (is_on_head and change.device == log.active and change.device):
+    if ops and not (is_on_head and (not kind.may_own(ops) or (change.device == log.active and change.device))):
         ops, conflicts = _brought_over(log, change, ops, made_on, kind, now_ms)
     is_as_made = is_on_head and not conflicts
     if overtaken is not None:

@@ -83,6 +83,11 @@ class Batch:
         self._run = None
         self.effects.append(effect)
 
+    def finish(self) -> None:
+        """Nothing is added any more: whoever is told at all was told everything."""
+        if self.entries:
+            self.machine.members.advance(self.log.version)
+
     def said(self) -> list[AnyEffect]:
         """What is to be said now that it is committed: no `joined` to who left, or was refused, meanwhile."""
         if not self.gone:
@@ -111,12 +116,13 @@ class Batch:
         self.digests.append(digest)
         if entry.kind in ("handoff", "status") or entry.status is not None:
             self.wants_snapshot = True
-        told = self.machine.members.receivers(entry.version, but)
         run = self._run
-        if run is not None and self._run_but == but and run.connections == told:
-            # One frame for a burst of the same device. Its acks in between go to another connection.
+        if run is not None and self._run_but == but:
+            # One frame for a burst of the same device. Its acks in between go to another connection, and nobody joined
+            # or was caught up in between, for that ends a run.
             run.entries.append(entry)
             return
+        told = self.machine.members.receivers(but)
         if told:
             self._run, self._run_but = Deliver([entry], told), but
             self.effects.append(self._run)

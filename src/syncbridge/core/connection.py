@@ -174,6 +174,15 @@ class ConnectionMachine:
         """Whether the token is good for this session; what it is not good for does not exist for it."""
         return self.scope is None or session == self.scope
 
+    def pushed(self, message: Push, digest: int) -> session_events.PushReceived | None:
+        """What the session is told of a push, where the connection itself has nothing to judge; else None.
+
+        The way of nearly every frame, without an event, a list and an effect on it; `receive` says the same.
+        """
+        if self.state is ConnectionState.READY and message.session in self.joined:
+            return session_events.PushReceived(self.connection, self.device, message, digest)
+        return None
+
     # -- hello and the gate -------------------------------------------------------------------------------------
 
     def _on_message(self, event: MessageReceived, now_ms: int) -> list[AnyConnectionEffect]:

@@ -103,7 +103,7 @@ def transfer(
     uncertainty_ms = 0
     anchor = of_state(log.state, rate_max=limits.rate_max)
     if anchor is not None and anchor.rate > 0 and log.active is not None and log.active != note.target:
-        evidence = max(anchor.at, _last_word(log, log.active) if heard_at is None else heard_at)
+        evidence = max(anchor.at, _last_word(log, log.active), heard_at or 0)
         silent_ms = max(0, now_ms - evidence)
         is_dead = silent_ms > 2 * limits.heartbeat_ms
         there = anchor.position_at(evidence if is_dead else now_ms)

@@ -209,6 +209,8 @@ class SessionLog:
             return
         del self.checkpoints[:keep_from]
         floor = self.checkpoints[0][0]
+        for device in [device for device, works in self.works.items() if not works or works[-1].version <= floor]:
+            del self.works[device]  # no push can be made on a base that far back; each work holds old states
         while self.floor < floor:
             self.entries.popleft()
             self.floor += 1

@@ -53,15 +53,19 @@ class Members:
         if member is not None:
             member.is_lagging = True
 
-    def receivers(self, version: int, but: ConnectionId | None = None) -> list[ConnectionId]:
-        """Who is told the entries up to ``version`` now; they count as told."""
-        told = []
-        for connection, member in self.by_connection.items():
+    def receivers(self, but: ConnectionId | None = None) -> list[ConnectionId]:
+        """Who is told new entries now: those who keep up, ``but`` excepted."""
+        return [
+            connection
+            for connection, member in self.by_connection.items()
+            if connection != but and not member.is_lagging
+        ]
+
+    def advance(self, version: int) -> None:
+        """Those who keep up were told everything up to ``version``."""
+        for member in self.by_connection.values():
             if not member.is_lagging:
                 member.version = version
-                if connection != but:
-                    told.append(connection)
-        return told
 
     def rewind(self, version: int) -> None:
         """Nobody was told anything past ``version`` after all."""

@@ -163,6 +163,7 @@ class SessionMachine:
                 event = self._queue.popleft()
                 batch.events.append(event)
                 WORKERS[type(event)](batch, event)
+            batch.finish()
             if batch.entries:
                 said += self._commit(batch, now_ms)
             else:
@@ -328,7 +329,8 @@ class SessionMachine:
             fresh.append(entry)
         log.trim()
         self._since_snapshot += len(fresh)
-        there = self.members.receivers(log.version)
+        there = self.members.receivers()
+        self.members.advance(log.version)
         said: list[AnyEffect] = [do.Deliver(fresh, there)] if fresh and there else []
         if log.offer is not None and fresh:
             said.append(do.SetTimer("offer", log.offer.expires_at))

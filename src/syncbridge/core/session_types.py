@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from syncbridge._ext import Policies, compile_policies
-from syncbridge.core.ids import JsonObject
+from syncbridge.core.ids import JsonObject, Op
 from syncbridge.errors import PolicyError
 
 _COMMON: dict[str, Any] = {
@@ -40,19 +40,21 @@ class Range(Struct, frozen=True):
 
 
 def first_token(pointer: str) -> str:
-    """The first reference token of a JSON Pointer; "" for the root."""
-    return pointer.split("/", 2)[1] if pointer else ""
+    """The first reference token of a JSON Pointer; "" for the root, and for what is no pointer."""
+    return pointer.split("/", 2)[1] if pointer.startswith("/") else ""
 
 
 class SessionType(Struct, frozen=True):
     """A kind of session. ``schema`` is what was compiled to ``policies`` (see `_ext.compile_policies`).
 
-    ``ranges`` are by the first token of their pointers, so that a patch elsewhere pays nothing for them.
+    ``owned`` are the first tokens of pointers with policy `owner`; "*" stands for any. ``ranges`` are by the first
+    token of their pointers. Both are there so that a patch elsewhere pays nothing for them.
     """
 
     name: str
     schema: dict[str, Any]
     policies: Policies
+    owned: frozenset[str]
     ranges: dict[str, list[Range]]
     initial: JsonObject
 
@@ -72,7 +74,12 @@ class SessionType(Struct, frozen=True):
             if not pointer.startswith("/") or least > most:
                 raise PolicyError(f"session type {name!r}: range {pointer!r} needs a pointer and least <= most")
             bounds.setdefault(first_token(pointer), []).append(Range(pointer, least, most))
-        return cls(name, merged, compile_policies(merged), bounds, initial or {})
+        owned = frozenset(
+            first_token(pointer)
+            for pointer, policy in merged.items()
+            if "owner" in (policy, policy.get("policy") if isinstance(policy, Mapping) else None)
+        )
+        return cls(name, merged, compile_policies(merged), owned, bounds, initial or {})
 
     @classmethod
     def from_mapping(cls, name: str, table: Mapping[str, Any]) -> SessionType:
@@ -88,6 +95,16 @@ class SessionType(Struct, frozen=True):
         except (TypeError, ValueError) as error:
             raise PolicyError(f"session type {name!r}: a range is [least, most]") from error
         return cls.build(name, table.get("policies", {}), ranges=ranges, initial=dict(table.get("initial", {})))
+
+    def may_own(self, ops: list[Op]) -> bool:
+        """Whether an op may write where only the owner writes; False is certain."""
+        owned = self.owned
+        if not owned:
+            return False
+        return "*" in owned or any(
+            type(path := op.get("path")) is not str or not path or first_token(path) in owned or op.get("op") == "move"
+            for op in ops
+        )
 
     def initial_state(self) -> JsonObject:
         """A fresh first state; the playhead stands at 0, paused."""

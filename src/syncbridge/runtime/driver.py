@@ -29,7 +29,7 @@ from syncbridge.core.connection_events import (
 )
 from syncbridge.core.digest import push_digest
 from syncbridge.core.events import AnyEvent, MemberDrained, ReadyReceived, TakeReceived
-from syncbridge.core.ids import ConnectionId
+from syncbridge.core.ids import ConnectionId, SessionId
 from syncbridge.core.messages import ErrorMessage, HandoffOffer, HandoffTake, Push, ServerMessage
 from syncbridge.errors import SyncBridgeError
 from syncbridge.ports import Admission, Identity, Refusal
@@ -94,8 +94,14 @@ class ConnectionDriver:
             event = MalformedReceived(fault.code, fault.message)
         else:
             kind = type(message)
-            if kind is Push:
-                event = MessageReceived(message, push_digest(message))  # type: ignore[arg-type]
+            if isinstance(message, Push):
+                digest = push_digest(message)
+                pushed = self.machine.pushed(message, digest)
+                if pushed is not None:
+                    engine.post_session(SessionId(message.session), pushed)
+                    self.heard_at = engine.now_ms
+                    return
+                event = MessageReceived(message, digest)
             elif kind is HandoffOffer or kind is HandoffTake:
                 event = MessageReceived(message, 0, engine.new_id())
             else:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from syncbridge.core.entry import Entry, HandoffNote
 from syncbridge.core.ids import HandoffId
-from syncbridge.core.log import SessionLog
+from syncbridge.core.log import SessionLog, Work
 from syncbridge.limits import Limits
 from tests.unit.core.stage import NOW_MS, Stage
 
@@ -103,3 +103,20 @@ def test_memory_of_a_log_is_bounded_and_its_floor_is_known() -> None:
     kept_max = LIMITS.inflight_max + LIMITS.txn_entries_max
     assert all(len(settled) <= kept_max for settled in log.settled.values())
     assert all(len(settled) <= LIMITS.inflight_max for settled in log.snapshot().settled.values())
+
+
+def test_works_of_devices_that_wrote_long_ago_are_forgotten() -> None:
+    log = fresh()
+    for count in range(2_000):
+        before = log.state
+        entry = grown(log, "patch", count)
+        log.append(entry, 0)
+        log.remember(f"d{count % 500 if count < 500 else 0}", Work(entry.version, log.version - 1, before, entry.ops))
+        if count == 700:
+            mark = log.mark()
+            entry = grown(log, "seek", count)
+            log.append(entry, 0)
+            log.remember("d0", Work(entry.version, log.version - 1, before, entry.ops))
+            log.rollback(mark)
+        log.trim()
+    assert set(log.works) == {"d0"}
