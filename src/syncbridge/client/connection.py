@@ -131,6 +131,7 @@ class Bridge:
         self.limits = Limits()
         self._token = token
         self._cache_path = cache
+        self.random = random
         self._dial = dial
         self._backoff = Backoff(random)
         self._policies_of = policies_of

@@ -77,6 +77,11 @@ class Keeper:
         """``work`` is done after the delay, unless the connection goes before."""
         self._timer("later", delay_ms, work)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether `later` has something that is still to be done."""
+        return "later" in self._timers
+
     def stop_retrying(self) -> None:
         """The connection is gone; the next join sends everything anew."""
         for name in ("retry", "later"):

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Protocol, overload
 
 from syncbridge._ext import check, diff, equal, resolve
+from syncbridge.client.backoff import Backoff
 from syncbridge.client.cache import Cache
 from syncbridge.client.handoff import HandoffFace
 from syncbridge.client.keeper import Keeper
@@ -38,18 +39,30 @@ from syncbridge.core.messages import (
     SignalMessage,
 )
 from syncbridge.core.playhead import POINTER
-from syncbridge.errors import ClientFault, NotFound, PlayheadIntent, SyncBridgeError, ValidationFailed, by_code
+from syncbridge.errors import (
+    ClientFault,
+    NotFound,
+    PlayheadIntent,
+    StateDamaged,
+    SyncBridgeError,
+    ValidationFailed,
+    by_code,
+)
 
 _MISSING = object()
 
-REJOIN_MS = 1_000
-"""How long a session waits before it joins again one that the service lost hold of."""
+REJOIN_LEAST_MS, REJOIN_BASE_MS = 250, 1_000
+"""How long a session waits before it joins again: this at least, and by chance up to the base, doubled each time."""
+REJOIN_STABLE_MS = 5_000
+"""A join that held this long was a good one: the next wait is the first. What breaks the service at each join, or at
+each push after it, is tried ever more rarely."""
 
 
 class Link(Protocol):
     """What a session needs of the connection it lives on."""
 
     cache: Cache | None
+    random: Callable[[], float]
 
     def send(self, message: ClientMessage) -> None:
         """The message goes out now; without a connection it is dropped."""
@@ -124,7 +137,11 @@ class Session:
         self._mutations: dict[int, Mutation] = {one.key: Mutation(one.key) for one in replica.pending}
         self._keeper = Keeper(link, replica)
         self._last_conflict = replica.conflicts[-1] if replica.conflicts else None
+        self._backoff = Backoff(link.random, base_ms=REJOIN_BASE_MS)
+        self._joined_at: int | None = None
         self.failure: SyncBridgeError | None = None
+        self.interruption: SyncBridgeError | None = None
+        """Why the service does not let this device follow just now; it is asked again by itself. None otherwise."""
         self.conflicts = Conflicts(replica, self._conflict_feed)
         self.playhead = PlayheadFace(replica, link.now_ms, self._edit)
         self.handoff = HandoffFace(replica, link.send, self._changes)
@@ -243,6 +260,10 @@ class Session:
         """The value at ``path`` now and after each change; None where there is none. Slow readers skip."""
         return self._changes.values(lambda: self.get(path), _is_same)
 
+    def watch_joined(self) -> AsyncIterator[bool]:
+        """Whether this device follows the session live: now, and after each change; `interruption` may say why not."""
+        return self._changes.values(lambda: self.is_joined, bool.__eq__)
+
     def signal(self, data: Json) -> None:
         """The data goes to the other devices that follow the session now; it may be lost and is never stored."""
         self._link.send(Signal(self.id, data))
@@ -278,8 +299,7 @@ class Session:
 
     def offline(self) -> None:
         """The connection is gone."""
-        self._replica.disconnected()
-        self.handoff.disconnected()
+        self._unfollowed()
         self._keeper.stop_retrying()
         self._changes.changed()
 
@@ -294,9 +314,10 @@ class Session:
                 self.handoff.received(message)
             case Left(reason="unavailable" | "internal"):
                 # It is not over, the service lost hold of it: what waits here is sent after the next join.
-                self._replica.disconnected()
-                self.handoff.disconnected()
-                self._keeper.later(lambda: self._link.send(self._replica.join()), REJOIN_MS)
+                self._unfollowed()
+                self._join_later(by_code()[message.reason]())
+            case Left(reason="state_damaged"):
+                self._fail(StateDamaged())
             case Left():
                 self._fail(NotFound(f"the session is followed no more: {message.reason or 'it is gone'}"))
             case ErrorMessage():
@@ -315,6 +336,9 @@ class Session:
                 mutation.settle(outcome.result)
         self._tell_conflicts()
         if isinstance(message, Joined) and replica.is_joined:
+            self.interruption = None
+            if self._joined_at is None:
+                self._joined_at = self._link.now_ms()
             self.handoff.joined()
         self._keeper.changed()
 
@@ -338,10 +362,31 @@ class Session:
         elif message.about.startswith("handoff."):
             self.handoff.refused(message, fault)
         elif message.about == "join" or message.code == "not_joined":
-            self._keeper.later(lambda: self._link.send(self._replica.join()), max(250, message.retry_after_ms))
+            self._join_later(fault, message.retry_after_ms)
+
+    def _unfollowed(self) -> None:
+        """The session is not followed; what was on its way counts as perhaps arrived."""
+        self._note_end()
+        self.interruption = None
+        self._replica.disconnected()
+        self.handoff.disconnected()
+
+    def _join_later(self, fault: SyncBridgeError, least_ms: int = 0) -> None:
+        """It is joined again after a while; what comes before that changes nothing."""
+        if not self._keeper.is_waiting:
+            self._note_end()
+            self.interruption = fault
+            self._keeper.later(self.online, self._backoff.failed(least_ms=max(REJOIN_LEAST_MS, least_ms)))
+
+    def _note_end(self) -> None:
+        """A join that was a good one is forgotten, and with it the failures before it."""
+        if self._joined_at is not None and self._link.now_ms() - self._joined_at >= REJOIN_STABLE_MS:
+            self._backoff.succeeded()
+        self._joined_at = None
 
     def _fail(self, fault: SyncBridgeError) -> None:
-        self.failure = fault
+        self.failure, self.interruption = fault, None
+        self._keeper.stop_retrying()
         self._replica.disconnected()
 
     async def flush(self) -> None:

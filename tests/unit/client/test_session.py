@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from syncbridge.client import Acked, Bridge, CacheFault, Device, connect
-from syncbridge.core.messages import HandoffDone, HandoffTake, Hello, Left, Push, TokenExpiring
+from syncbridge.core.messages import ErrorMessage, HandoffDone, HandoffTake, Hello, Join, Left, Push, TokenExpiring
 from syncbridge.errors import (
     BadMessage,
     DeviceReplaced,
@@ -19,6 +19,8 @@ from syncbridge.errors import (
     NotFound,
     PatchError,
     PlayheadIntent,
+    StateDamaged,
+    SyncBridgeError,
     TokenInvalid,
     Unavailable,
 )
@@ -405,11 +407,71 @@ async def test_a_session_that_the_service_lost_for_a_while_is_followed_again_wit
         mutation = await session.set("/notes", "kept")
         service.is_deaf = False
         service.server.disconnect("phone")
+        joined = session.watch_joined()
+        assert await anext(joined)
         service.line_of("phone").say(Left("s", reason))
+        assert not await anext(joined)
+        assert session.interruption is not None
+        assert session.interruption.code == reason
         async with asyncio.timeout(5):
             assert (await mutation.acked()).version == 1
+            assert await anext(joined)
         assert session.failure is None
-        assert session.is_joined
+        assert session.interruption is None
+
+
+async def test_a_session_that_the_service_loses_again_and_again_is_asked_for_ever_more_rarely() -> None:
+    service = FakeService()
+    rests_ms: list[float] = []
+    async with connect(
+        "ws://test/v1/ws", token="t", device=Device("phone"), dial=service.dial, random=lambda: 1.0
+    ) as bridge:
+        session = await bridge.join("s")
+        later = session._keeper.later
+
+        def at_once(work: Callable[[], None], delay_ms: int) -> None:
+            rests_ms.append(delay_ms)
+            later(work, 0)
+
+        session._keeper.later = at_once  # type: ignore[method-assign]
+        for count in range(1, 9):
+            service.server.disconnect("phone")
+            service.line_of("phone").say(Left("s", "internal"))
+            await until(lambda count=count: len(rests_ms) == count and session.is_joined)  # type: ignore[misc]
+        assert rests_ms == [1_250, 2_250, 4_250, 8_250, 16_250, 30_250, 30_250, 30_250]
+
+
+async def test_many_refused_pushes_of_a_lost_session_are_one_reason_to_join_again() -> None:
+    service = FakeService()
+    async with bridge_of(service) as bridge:
+        session = await bridge.join("s")
+        line = service.line_of("phone")
+        service.server.disconnect("phone")
+        joins = sum(isinstance(message, Join) for message in line.heard)
+        line.say(Left("s", "internal"))
+        for _ in range(32):
+            line.say(ErrorMessage("not_joined", "no", "never", "push", "s"))
+        await until(lambda: session.interruption is not None)
+        await until(lambda: session.is_joined)
+        assert sum(isinstance(message, Join) for message in line.heard) == joins + 1
+
+
+@pytest.mark.parametrize(("reason", "kind"), [("state_damaged", StateDamaged), ("deleted", NotFound)])
+async def test_a_session_that_is_over_ends_with_the_error_that_says_why(
+    reason: str, kind: type[SyncBridgeError]
+) -> None:
+    service = FakeService()
+    async with bridge_of(service) as bridge:
+        session = await bridge.join("s")
+        joined = session.watch_joined()
+        assert await anext(joined)
+        service.line_of("phone").say(Left("s", reason))
+        assert not await anext(joined)
+        assert type(session.failure) is kind
+        assert session.interruption is None
+        assert not session._keeper.is_waiting
+        with pytest.raises(kind):
+            await session.set("/notes", "late")
 
 
 async def test_a_session_opened_again_is_saved_by_nobody_but_the_new_one(tmp_path: Path) -> None:
