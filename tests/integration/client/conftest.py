@@ -53,8 +53,12 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 
 @pytest.fixture
-async def account(tmp_path: Path, stack: AsyncExitStack) -> Account:
-    service = await stack.enter_async_context(Service.running(Settings(port=0, data_dir=tmp_path / "service")))
+async def service(tmp_path: Path, stack: AsyncExitStack) -> Service:
+    return await stack.enter_async_context(Service.running(Settings(port=0, data_dir=tmp_path / "service")))
+
+
+@pytest.fixture
+async def account(service: Service, stack: AsyncExitStack) -> Account:
     http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.server.port}", timeout=10)
     stack.push_async_callback(http.aclose)
     person = {"email": "ann@example.com", "password": "correct horse battery staple"}

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from syncbridge.app import Service
 from syncbridge.client import Bridge, Session, Transport, picows_dial
 from syncbridge.client.transport import Dial, Receiver
 from syncbridge.core.digest import state_hash
+from syncbridge.core.ids import SessionId
 from syncbridge.errors import HandoffWithdrawn, NotFound, Unavailable
 from tests.integration.client.conftest import Account, until
 
@@ -143,3 +145,27 @@ async def test_a_hundred_edits_in_flight_are_acked_in_order(account: Account, tm
     versions = [(await mutation.acked()).version for mutation in mutations]
     assert versions == sorted(versions)
     assert session.state["n"] == 100
+
+
+async def test_a_session_whose_machine_broke_is_joined_anew_and_the_edit_that_met_it_is_kept(
+    account: Account, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = await account.make_session({"notes": ""})
+    phone, tv = [await (await account.bridge(device)).join(name) for device in ("phone", "tv")]
+    live = service.engine.session(SessionId(name))
+    assert live is not None
+
+    def broken(_event: object, _now_ms: int) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(type(live.machine), "receive", broken)
+    edit = await phone.set("/notes", "kept")
+    await until(lambda: phone.interruption is not None and tv.interruption is not None)
+    assert not phone.is_joined
+    assert phone.failure is None
+    assert service.engine.session(SessionId(name)) is None
+    monkeypatch.undo()
+    assert (await edit.acked()).version == 2
+    await until(lambda: tv.get("/notes") == "kept")
+    assert phone.interruption is None
+    assert tv.interruption is None
