@@ -28,7 +28,7 @@ from syncbridge.core.entry import Conflict, Entry, Intent, Status
 from syncbridge.core.ids import JsonObject, Op
 from syncbridge.core.log import SessionLog
 from syncbridge.core.playhead import KEY, POINTER, Anchor, of_state, parse
-from syncbridge.core.session_types import Range, SessionType, first_token
+from syncbridge.core.session_types import Range, SessionType, touched
 from syncbridge.limits import Limits
 
 _POINTER_BELOW = POINTER + "/"
@@ -74,7 +74,8 @@ def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, no
     _check_standing(log, change, limits)
     ops: list[Op] = change.ops
     conflicts: list[Conflict] = []
-    moves = [op for op in ops if _moves_playhead(op)] if ops else ops
+    heads = touched(ops)
+    moves = [op for op in ops if _moves_playhead(op)] if KEY in heads else []
     if moves or change.intent not in ("edit", "open"):
         ops = [op for op in ops if op not in moves] if moves else ops
         anchor, status, overtaken = judge_playhead(log, change, moves, limits, now_ms)
@@ -84,7 +85,7 @@ def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, no
     if change.base < log.version and change.seq:
         made_on = _context(log, change.base, change.device, kind)
     is_on_head = made_on is log.state
-    if ops and not (is_on_head and (not kind.may_own(ops) or (change.device == log.active and change.device))):
+    if ops and not (is_on_head and (not kind.may_own(heads) or (change.device == log.active and change.device))):
         ops, conflicts = _brought_over(log, change, ops, made_on, kind, now_ms)
     is_as_made = is_on_head and not conflicts
     if overtaken is not None:
@@ -100,7 +101,7 @@ def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, no
             size_max=limits.state_bytes_max,
             ops_max=None,
         )
-        _check_result(log, state, ops, kind, is_moved=anchor is not None)
+        _check_result(log, state, heads, kind, is_moved=anchor is not None)
     else:
         state, size = log.state, log.size
     if conflicts:
@@ -374,19 +375,15 @@ def _credible_until(log: SessionLog, change: Change, current: Anchor, at: int) -
 # -- the result -------------------------------------------------------------------------------------------------
 
 
-def _check_result(log: SessionLog, state: JsonObject, ops: list[Op], kind: SessionType, *, is_moved: bool) -> None:
+def _check_result(log: SessionLog, state: JsonObject, heads: set[str], kind: SessionType, *, is_moved: bool) -> None:
     if type(state) is not dict:
         raise errors.PatchError("the state is an object; the patch makes it something else", pointer="")
     if not is_moved and state.get(KEY) is not log.state.get(KEY) and not equal(state.get(KEY), log.state.get(KEY)):
         raise errors.PlayheadIntent("an edit does not move the playhead: use intent `seek`, or `progress`")
-    if kind.ranges:
-        for head in {first_token(op["path"]) for op in ops}:
-            for bound in kind.ranges.get(head, ()) if head else _all_bounds(kind):
+    for head, bounds in kind.ranges.items():
+        if head in heads or "" in heads:
+            for bound in bounds:
                 _check_range(log, state, bound, kind)
-
-
-def _all_bounds(kind: SessionType) -> list[Range]:
-    return [bound for bounds in kind.ranges.values() for bound in bounds]
 
 
 def _check_range(log: SessionLog, state: JsonObject, bound: Range, kind: SessionType) -> None:

@@ -3,6 +3,8 @@
 Every change to a session is one entry with the next ``version`` (1, 2, 3, no gaps); whatever anybody knows of a
 session is a fold over its entries. ``epoch`` names the log itself: after a log was lost and rebuilt the epoch
 differs, so an old version is never trusted. A position is always ``(epoch, version)``.
+
+What is kept by the thousand is hidden from the cycle collector (``gc=False``): JSON values hold no cycle.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class HandoffNote(Struct, frozen=True, omit_defaults=True, gc=False):
     uncertainty_ms: int = 0
 
 
-class Entry(Struct, frozen=True, omit_defaults=True):
+class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     """One entry of a session's log, as it is stored and as every device sees it.
 
     ``at`` is when it was committed, in milliseconds of server time; ``made_at`` when the edit was made, where the
@@ -122,7 +124,7 @@ class Snapshot(Struct, frozen=True):
     title: str = ""
 
 
-class Txn(Struct, frozen=True):
+class Txn(Struct, frozen=True, gc=False):
     """Entries that are committed together or not at all, at versions ``expected + 1 ...``.
 
     Atomicity  the store compares (epoch, expected) with its head and appends all entries, or none.

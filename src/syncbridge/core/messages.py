@@ -38,7 +38,7 @@ class DeviceInfo(Struct, frozen=True, omit_defaults=True):
 # -- device to server -------------------------------------------------------------------------------------------
 
 
-class ClientMessage(Struct, frozen=True, omit_defaults=True, tag_field="type"):
+class ClientMessage(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="type"):
     """What a device says."""
 
 
@@ -167,7 +167,7 @@ AnyClientMessage = (
 # -- server to device -------------------------------------------------------------------------------------------
 
 
-class ServerMessage(Struct, frozen=True, omit_defaults=True, tag_field="type"):
+class ServerMessage(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="type"):
     """What the server says."""
 
 

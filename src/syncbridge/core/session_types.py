@@ -44,11 +44,26 @@ def first_token(pointer: str) -> str:
     return pointer.split("/", 2)[1] if pointer.startswith("/") else ""
 
 
+def touched(ops: list[Op]) -> set[str]:
+    """The first tokens of all places that the ops write; "" where one writes the root or names no place.
+
+    What is not in it is certainly not written: so a patch elsewhere pays for a rule no more than a look.
+    """
+    heads = set()
+    for op in ops:
+        path = op.get("path")
+        heads.add(first_token(path) if type(path) is str else "")
+        if op.get("op") == "move":
+            source = op.get("from")
+            heads.add(first_token(source) if type(source) is str else "")
+    return heads
+
+
 class SessionType(Struct, frozen=True):
     """A kind of session. ``schema`` is what was compiled to ``policies`` (see `_ext.compile_policies`).
 
     ``owned`` are the first tokens of pointers with policy `owner`; "*" stands for any. ``ranges`` are by the first
-    token of their pointers. Both are there so that a patch elsewhere pays nothing for them.
+    token of their pointers. See `touched`.
     """
 
     name: str
@@ -96,15 +111,10 @@ class SessionType(Struct, frozen=True):
             raise PolicyError(f"session type {name!r}: a range is [least, most]") from error
         return cls.build(name, table.get("policies", {}), ranges=ranges, initial=dict(table.get("initial", {})))
 
-    def may_own(self, ops: list[Op]) -> bool:
-        """Whether an op may write where only the owner writes; False is certain."""
+    def may_own(self, heads: set[str]) -> bool:
+        """Whether a patch that touches these may write where only the owner writes; False is certain."""
         owned = self.owned
-        if not owned:
-            return False
-        return "*" in owned or any(
-            type(path := op.get("path")) is not str or not path or first_token(path) in owned or op.get("op") == "move"
-            for op in ops
-        )
+        return bool(owned) and ("" in heads or "*" in owned or not owned.isdisjoint(heads))
 
     def initial_state(self) -> JsonObject:
         """A fresh first state; the playhead stands at 0, paused."""

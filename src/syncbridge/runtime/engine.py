@@ -433,8 +433,8 @@ class Engine:
 
     def _send(self, live: LiveSession, effect: Send) -> None:
         driver = self.hub.by_connection.get(effect.connection)
-        if driver is not None:
-            driver.send(effect.message)
+        if driver is not None and driver.outlet is not None:
+            driver.outlet.send(encode_message(effect.message))
 
     def _send_to_device(self, live: LiveSession, effect: SendToDevice) -> None:
         driver = self.hub.of_device(live.account, effect.device)
