@@ -187,8 +187,6 @@ class Play:
                     self._deliver(str(there), self.fanout.frame(entries))
             case do.SetTimer(name=name, at_ms=at_ms):
                 self.timers[name] = at_ms
-            case do.CancelTimer(name=name):
-                self.timers.pop(name, None)
             case do.DropMember(connection=connection):
                 self.connections[str(connection)].receive(c.SessionLost(self.session), self.now_ms)
             case _:

@@ -6,7 +6,7 @@ from typing import Any
 
 from syncbridge import errors
 from syncbridge.core import events as on
-from syncbridge.core.messages import ErrorMessage
+from syncbridge.core.messages import ErrorMessage, Push, Reject
 
 _ABOUT: dict[type, str] = {
     on.MemberJoined: "join",
@@ -33,3 +33,10 @@ def error_about(fault: errors.SyncBridgeError, event: Any, session: str) -> Erro
         session=session,
         ref=getattr(getattr(event, "message", None), "ref", ""),
     )
+
+
+def reject_of(fault: errors.SyncBridgeError, push: Push, version: int, wait_ms: int) -> Reject:
+    """The `reject` of a push about which nothing was done; where a dependency failed, to be sent again as it is."""
+    if isinstance(fault, errors.DependencyFault):
+        return Reject(push.session, push.seq, fault.code, "same", fault.message, version, retry_after_ms=wait_ms)
+    return Reject(push.session, push.seq, fault.code, fault.retry, fault.message, version)

@@ -65,12 +65,6 @@ class SetTimer(Effect, frozen=True):
     at_ms: int
 
 
-class CancelTimer(Effect, frozen=True):
-    """The timer of this name shall not fire."""
-
-    name: str
-
-
 class Reply(Effect, frozen=True):
     """The answer to a REST request: a result, or an error's code and sentence."""
 
@@ -132,7 +126,6 @@ AnyEffect = (
     | Broadcast
     | DropMember
     | SetTimer
-    | CancelTimer
     | Reply
     | Measured
     | Unload

@@ -43,7 +43,7 @@ import msgspec
 from syncbridge import errors
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
-from syncbridge.core.answers import ASKED_BY_MEMBERS, error_about
+from syncbridge.core.answers import ASKED_BY_MEMBERS, error_about, reject_of
 from syncbridge.core.batch import Batch
 from syncbridge.core.effects import AnyEffect
 from syncbridge.core.entry import Txn
@@ -52,7 +52,7 @@ from syncbridge.core.ids import ConnectionId, SessionId, TxnId
 from syncbridge.core.ledger import Ledger
 from syncbridge.core.log import SessionLog
 from syncbridge.core.members import Members
-from syncbridge.core.messages import Left, Reject, SignalMessage
+from syncbridge.core.messages import Left, SignalMessage
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.core.work import WORKERS
 from syncbridge.limits import Limits
@@ -341,12 +341,7 @@ class SessionMachine:
     def _refuse(self, event: AnyEvent, fault: errors.SyncBridgeError) -> list[AnyEffect]:
         """The answer that says that nothing was done about a queued event."""
         if isinstance(event, on.PushReceived):
-            push = event.message
-            version = 0 if self.log is None else self.version
-            wait = self.limits.retry_last_ms if fault.retry in ("same", "later") else 0
-            reject = Reject(push.session, push.seq, fault.code, fault.retry, fault.message, version)
-            if isinstance(fault, errors.DependencyFault):
-                reject = Reject(push.session, push.seq, fault.code, "same", fault.message, version, retry_after_ms=wait)
+            reject = reject_of(fault, event.message, self.version, self.limits.retry_last_ms)
             return [do.Send(event.connection, reject)]
         request = getattr(event, "request", None)
         if request is not None:

@@ -27,7 +27,6 @@ from typing import Any, Final
 from syncbridge.core.connection_events import AnyConnectionEvent, Dismissed, RosterKnown, SessionLost
 from syncbridge.core.effects import (
     Broadcast,
-    CancelTimer,
     Commit,
     Deliver,
     DropMember,
@@ -156,7 +155,6 @@ class Engine:
             Broadcast: self._broadcast,
             DropMember: self._drop_member,
             SetTimer: self._set_timer,
-            CancelTimer: self._cancel_timer,
             Reply: self._reply,
             Measured: self._measured,
             Unload: self._unload,
@@ -467,9 +465,6 @@ class Engine:
 
     def _set_timer(self, live: LiveSession, effect: SetTimer) -> None:
         live.timers.set(effect.name, effect.at_ms)
-
-    def _cancel_timer(self, live: LiveSession, effect: CancelTimer) -> None:
-        live.timers.cancel(effect.name)
 
     def _on_timer(self, live: LiveSession, name: str) -> None:
         self._post_living(live, TimerFired(name))

@@ -119,8 +119,6 @@ class Stage:
                             )
                     case do.SetTimer(name=name, at_ms=at_ms):
                         self.timers[name] = at_ms
-                    case do.CancelTimer(name=name):
-                        self.timers.pop(name, None)
                     case do.Reply(request=request):
                         self.replies[str(request)] = effect
                     case _:
