@@ -43,11 +43,6 @@ class Timers:
             handle.cancel()
         self._handles[name] = self._call_at(at_ms, partial(self._ran_out, name, at_ms))
 
-    def cancel(self, name: str) -> None:
-        handle = self._handles.pop(name, None)
-        if handle is not None:
-            handle.cancel()
-
     def clear(self) -> None:
         """No timer of this machine fires any more."""
         for handle in self._handles.values():
