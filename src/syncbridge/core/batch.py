@@ -15,7 +15,7 @@ from syncbridge.core.entry import Entry, HandoffNote, Position, Txn
 from syncbridge.core.ids import ConnectionId, JsonObject
 from syncbridge.core.log import SessionLog
 from syncbridge.core.members import Member
-from syncbridge.core.messages import Joined, WaitingOffer
+from syncbridge.core.messages import Ack, Joined, WaitingOffer
 from syncbridge.core.playhead import KEY
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 FEW_ENTRIES = 16
 """So few entries are sent without weighing them against the state."""
+
+_NEWS = Ack | Joined
+"""Answers that count versions; each follows the one before on its connection."""
 
 
 class Batch:
@@ -89,15 +92,20 @@ class Batch:
             self.machine.members.advance(self.log.version)
 
     def said(self) -> list[AnyEffect]:
-        """What is to be said now that it is committed: no `joined` to who left, or was refused, meanwhile."""
+        """What is to be said now that it is committed: no news of the log to who left, or was refused, meanwhile.
+
+        Such a connection may be about to join again; what it would be told before does not follow what it holds.
+        """
         if not self.gone:
             return self.effects
         here = self.machine.members.by_connection
-        return [
-            effect
-            for effect in self.effects
-            if not (isinstance(effect, Send) and isinstance(effect.message, Joined) and effect.connection not in here)
-        ]
+        said: list[AnyEffect] = []
+        for effect in self.effects:
+            if isinstance(effect, Deliver):
+                said.append(Deliver(effect.entries, [there for there in effect.connections if there in here]))
+            elif not isinstance(effect, Send) or effect.connection in here or not isinstance(effect.message, _NEWS):
+                said.append(effect)
+        return said
 
     def append(
         self,
