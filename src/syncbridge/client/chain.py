@@ -145,6 +145,21 @@ class Chain:
         self.pending = [one for one in self.pending if one.key not in gone]
         return taken
 
+    def found_in_log(self, last_seq: int, named: set[int]) -> None:
+        """The log has this device's numbers up to ``last_seq``; those ``named`` by new entries are not ours to assume.
+
+        What is on the wire is to be sent again for its answer; what is in the log, but in none of the new entries, the
+        confirmed state holds already.
+        """
+        for one in self.pending:
+            if one.phase is Phase.LOOSE:
+                continue
+            is_in_log = one.seq <= last_seq and one.phase is not Phase.FREE
+            if is_in_log and not one.is_assumed and one.seq not in named:
+                one.is_assumed, one.revision = True, self.touched()
+            if one.phase is Phase.SENT or is_in_log:
+                one.phase = Phase.AGAIN
+
     def number(self, first: int, last_seq: int, *, base_is_gone: bool) -> tuple[int, int]:
         """Edits that are certainly not in the log are FREE, numbered from ``first`` without holes.
 
@@ -159,8 +174,9 @@ class Chain:
             is_base_gone = base_is_gone or one.is_adrift or one.base > self.version or one.epoch != self.epoch
             if is_base_gone or one.phase is Phase.LOOSE:
                 rewritten_from = min(rewritten_from, index)
+            was_assumed = one.is_assumed
             one.phase, one.is_assumed, one.is_adrift = Phase.FREE, False, False
-            if one.seq != seq:
+            if one.seq != seq or was_assumed:
                 one.seq, one.revision = seq, self.touched()
             seq += 1
         return seq, rewritten_from

@@ -57,6 +57,7 @@ class PendingRow(Struct, frozen=True, omit_defaults=True):
     display: list[Op] | None = None
     is_contested: bool = False
     rows: list[Row] = []
+    is_assumed: bool = False
 
     def shown(self) -> list[Op]:
         """The ops that the optimistic state shows."""
@@ -72,7 +73,7 @@ class Pending:
     display       the ops that the optimistic state shows: they turn ``context`` into ``after``
     is_contested  others wrote where this edit writes: its body keeps the base it was made on, so that the server
                   decides and lists who lost
-    is_assumed    a snapshot holds its effect already
+    is_assumed    the confirmed state holds its effect already; only its answer is missing
     is_adrift     an edit below it was refused while it was on the wire
     rows          conflicts met here; ``told`` are those already listed
     revision      grows whenever something that a store keeps has changed
@@ -124,6 +125,7 @@ class Pending:
             display,
             self.is_contested,
             [*self.told, *self.rows],
+            self.is_assumed,
         )
 
     @classmethod
@@ -144,6 +146,7 @@ class Pending:
             after,
             row.revision,
             row.is_contested,
+            row.is_assumed,
             rows=list(row.rows),
         )
 

@@ -81,8 +81,8 @@ class Replica:
     """A device's copy of a session.
 
     Drive it    `join()` when a connection is ready, `receive()` for every message about the session, `outgoing()`
-                after each call for the pushes to send, `disconnected()` when the connection is gone.
-                `take_outcomes()` says how edits ended. `dump()` and `load()` carry it over a crash.
+                after each call for the pushes to send, `disconnected()` when the connection is gone;
+                `take_outcomes()` says how edits ended, `dump()` and `load()` carry it over a crash.
     Times       ``now_ms`` is server time; only differences and the stamp of an edit depend on it.
     Invariants  `state` is `confirmed` with the pending edits on top, always.
                 The body of a push changes only while no copy of it can take effect: before it is first sent, or
@@ -270,8 +270,8 @@ class Replica:
         if message.ref and not is_answer:
             return []
         chain, epoch, version = self._chain, message.position.epoch, message.position.version
-        is_snapshot = message.mode == "snapshot"
-        if is_snapshot:
+        entries: list[Entry] = []
+        if message.mode == "snapshot":
             state = message.state or {}
             base_is_gone = epoch != chain.epoch or message.reason in _BASE_IS_GONE or version < chain.version
         else:
@@ -287,14 +287,7 @@ class Replica:
             self.kind, chain.policies = message.kind, self._policies_of(message.kind)
         self.fence, self.active, self.status = message.fence, message.active, message.status
         self.offer, self.devices = message.offer, {device.id: device for device in message.devices}
-        for one in chain:
-            if one.phase is Phase.LOOSE:
-                continue
-            is_in_log = one.seq <= message.last_seq and one.phase is not Phase.FREE
-            if is_in_log and is_snapshot:
-                one.is_assumed = True
-            if one.phase is Phase.SENT or is_in_log:
-                one.phase = Phase.AGAIN
+        chain.found_in_log(message.last_seq, {entry.seq for entry in entries if entry.device == self.device})
         self.has_state = True
         chain.epoch = epoch
         chain.confirm(state, version, is_owner=self.is_active)
@@ -486,12 +479,12 @@ class Replica:
         for row in dump.pending:
             try:
                 one = Pending.of_row(row, chain.top, applied(chain.top, row.shown()))
-            except SyncBridgeError:
-                # Only the display is lost; the body is honest about its base and the server judges it.
+            except SyncBridgeError:  # only the display is lost; the server judges the body by its own base
                 one = Pending.of_row(row, chain.top, chain.top)
                 one.display = []
             chain.pending.append(one)
-            chain.top = one.after
+            if not one.is_assumed:
+                chain.top = one.after
 
 
 def _entry_of(message: EntryMessage) -> Entry:

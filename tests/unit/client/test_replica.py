@@ -292,3 +292,33 @@ def test_an_entry_that_a_copy_of_this_device_made_under_the_same_number_settles_
     replica.receive(joined_of(replica, position=Position("e", 2), state=state, hash=state_hash(state), last_seq=1), 0)
     again = replica.outgoing(20_000)
     assert [(one.seq, one.ops) for one in again] == [(2, push.ops)]
+
+
+@pytest.mark.parametrize("is_resumed", [False, True], ids=["snapshot", "resumed"])
+def test_an_edit_that_the_state_holds_already_is_not_shown_twice_after_a_crash(is_resumed: bool) -> None:
+    replica = replica_here()
+    write(replica, "mine")
+    replica.disconnected()
+    replica.join()
+    newer = {**FIRST, "notes": "theirs, later"}
+    assert replica.receive(joined_of(replica, position=Position("e", 3), state=newer, last_seq=1), 20) == []
+    for _ in range(2):  # killed and started again, twice
+        dump = replica.dump()
+        assert dump is not None
+        replica = Replica("s", "phone")
+        replica.load(dump)
+        assert replica.state["notes"] == "theirs, later"
+        if is_resumed:
+            replica.join()
+            resumed = joined_of(
+                replica,
+                position=Position("e", 3),
+                mode="resumed",
+                state=None,
+                entries=[],
+                hash=state_hash(newer),
+                last_seq=1,
+            )
+            assert replica.receive(resumed, 30) == []
+            assert replica.state["notes"] == "theirs, later"
+    assert [one.seq for one in replica.pending] == [1], "its answer is still missing"
