@@ -150,8 +150,11 @@ class SocklessNode:
         return driver
 
 
-def edits(count: int) -> list[list[dict[str, Any]]]:
-    """What a device does in a session, over and over: a setting, a mark of a mood, a heartbeat, the playhead."""
+def edits(count: int, at_ms: int = START_MS) -> list[list[dict[str, Any]]]:
+    """What a device does in a session, over and over: a setting, a mark of a mood, a heartbeat, the playhead.
+
+    ``at_ms`` stamps the anchors: not before the session was made and not in the future, or it would be clamped.
+    """
     made: list[list[dict[str, Any]]] = []
     for number in range(count):
         kind = number % 4
@@ -162,7 +165,7 @@ def edits(count: int) -> list[list[dict[str, Any]]]:
         elif kind == 2:
             made.append([{"op": "replace", "path": f"/chapters/0/heart/bpm/{number % 24}", "value": 50 + number % 40}])
         else:
-            anchor = {"position": number % 600, "rate": 1, "at": START_MS - 1000}
+            anchor = {"position": number % 600, "rate": 1, "at": at_ms}
             made.append([{"op": "replace", "path": "/playhead", "value": anchor}])
     return made
 

@@ -61,7 +61,7 @@ class Side:
 def pushes_of(session: str, count: int, first_seq: int, window: int) -> list[bytes]:
     """A device's next pushes; each on the version that its window lets it know."""
     frames = []
-    for number, ops in enumerate(edits(count)):
+    for number, ops in enumerate(edits(count, int(time.time() * 1000))):
         seq = first_seq + number
         push: dict[str, Any] = {
             "type": "push",
