@@ -15,10 +15,13 @@ import gc
 import logging
 import os
 import secrets
+import shutil
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
@@ -69,6 +72,15 @@ def make_ids() -> Callable[[], str]:
         return f"{prefix}-{count:x}"
 
     return new_id
+
+
+def typed_command() -> str:
+    """The command line as whoever started this process can type it: its path, where it is not on PATH."""
+    started = Path(sys.argv[0])
+    if started.name != "syncbridge" or shutil.which("syncbridge") is not None:
+        return "syncbridge"
+    here = Path.cwd()
+    return str(started.relative_to(here) if started.is_absolute() and started.is_relative_to(here) else started)
 
 
 class Service:
@@ -188,7 +200,7 @@ class Service:
             f"WebSocket  {socket}/v1/ws",
             f"API page   {base}/docs",
             f"Data       {settings.data_dir.resolve()}",
-            f"Account    syncbridge account create you@example.com --url {base}",
+            f"Account    {typed_command()} account create you@example.com --url {base}",
         ]
 
     # -- inside -------------------------------------------------------------------------------------------------
