@@ -80,6 +80,7 @@ class Mutation:
     def __init__(self, key: int) -> None:
         self.key = key
         self.result: Acked | Rejected | None = None
+        self._fault: SyncBridgeError | None = None
         self._settled = asyncio.Event()
 
     @property
@@ -91,9 +92,20 @@ class Mutation:
         self.result = result
         self._settled.set()
 
+    def abandon(self, fault: SyncBridgeError) -> None:
+        """Nobody here will hear how it ends; what is queued in a cache stays queued."""
+        self._fault = fault
+        self._settled.set()
+
     async def acked(self) -> Acked:
-        """The edit is in the log and on the server's disk. Raises what it was refused with."""
+        """The edit is in the log and on the server's disk.
+
+        Raises what it was refused with; or why its session ended here before its answer came, which says nothing of
+        the edit: one that a cache holds is sent when the session is opened again.
+        """
         await self._settled.wait()
+        if self.result is None and self._fault is not None:
+            raise self._fault
         if isinstance(self.result, Rejected):
             raise self.result.as_error()
         assert self.result is not None
@@ -386,6 +398,8 @@ class Session:
 
     def _fail(self, fault: SyncBridgeError) -> None:
         self.failure, self.interruption = fault, None
+        for mutation in self._mutations.values():
+            mutation.abandon(fault)
         self._keeper.stop_retrying()
         self._replica.disconnected()
 
