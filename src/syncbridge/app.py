@@ -33,7 +33,7 @@ from syncbridge.adapters.embedded.store import SqliteStore
 from syncbridge.auth import AccountGatekeeper, Authority, open_authority
 from syncbridge.config import Settings
 from syncbridge.core.ids import SessionId
-from syncbridge.core.session_types import SESSION_TYPES
+from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.errors import SyncBridgeError
 from syncbridge.http import Health, build_app
 from syncbridge.net.handler import Upgrade
@@ -74,6 +74,12 @@ def make_ids() -> Callable[[], str]:
     return new_id
 
 
+def session_types_of(settings: Settings) -> dict[str, SessionType]:
+    """The shipped session types and the operator's own. Raises PolicyError naming the type and what is wrong."""
+    own = {name: SessionType.from_mapping(name, table) for name, table in settings.session_types.items()}
+    return {**SESSION_TYPES, **own}
+
+
 def typed_command() -> str:
     """The command line as whoever started this process can type it: its path, where it is not on PATH."""
     started = Path(sys.argv[0])
@@ -102,6 +108,7 @@ class Service:
         self.records = records
         self.authority = authority
         self.telemetry = PrometheusTelemetry(clock)
+        types = session_types_of(settings)
         self.engine = Engine(
             limits=settings.limits,
             clock=clock,
@@ -112,7 +119,7 @@ class Service:
             directory=records.directory,
             telemetry=self.telemetry,
             new_id=make_ids(),
-            types=SESSION_TYPES,
+            types=types,
         )
         self.sessions = LiveSessionService(self.engine)
         self.health = Health(__version__)
@@ -125,7 +132,7 @@ class Service:
             telemetry=self.telemetry,
             clock=clock,
             health_report=self.health,
-            session_types=SESSION_TYPES,
+            session_types=types,
         )
         self.server = Server(cast("ASGIApplication", api), self._make_handler, _server_options(settings))
         self._upkeep: list[asyncio.Task[None]] = []

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     trusted_proxies: tuple[str, ...] = Field((), description="Addresses whose X-Forwarded-For is believed.")
     connections_max: int = Field(10_000, ge=1, description="WebSocket connections of this process.")
     snapshots_max: int = Field(100, ge=1, le=10_000, description="Labelled snapshots of one session.")
+    session_types: dict[str, dict[str, Any]] = Field(
+        {}, description="Further session types, or others under a shipped name: policies, ranges and initial by name."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."
     )

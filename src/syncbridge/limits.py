@@ -28,15 +28,12 @@ class Limits:
     joins_max: int = 32  # sessions one connection follows
     inflight_max: int = 64  # unanswered pushes of a device; also how many settled ones a session remembers
     bad_messages_max: int = 20  # then the connection is closed with 4400
-    id_chars_max: int = 64
-    name_chars_max: int = 100
     # the log
     resume_entries_max: int = 1000  # further back, a snapshot is cheaper
     log_entries_kept_max: int = 1000  # in memory, for resume and rebase without a read
     checkpoint_entries: int = 32  # an old base's state is at most this many patches from a kept one
     txn_entries_max: int = 256
-    snapshot_entries_max: int = 256  # a load replays at most this many entries
-    snapshot_bytes_max: int = 512 * 1024
+    snapshot_entries_max: int = 256  # a commit this far past the last snapshot writes one
     queue_entries_max: int = 4096  # pushes waiting on one session while a commit is in flight
     retry_conflicts_max: int = 16  # lost races with other nodes before `unavailable`
     # time

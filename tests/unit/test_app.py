@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from syncbridge.app import make_ids, typed_command
+from syncbridge.app import make_ids, session_types_of, typed_command
+from syncbridge.config import Settings
 from syncbridge.core.messages import Id
+from syncbridge.errors import PolicyError
 
 
 def test_ids_are_unique_within_a_process_and_between_two() -> None:
@@ -41,3 +43,15 @@ def test_the_command_told_at_the_start_can_be_typed(
     monkeypatch.setattr(sys, "argv", [started.format(here=tmp_path)])
     monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/syncbridge" if on_path else None)
     assert typed_command() == typed
+
+
+def test_an_operators_session_types_join_the_shipped_ones() -> None:
+    table = {"swim": {"policies": {"/laps": "counter"}, "ranges": {"/laps": [0, 500]}, "initial": {"laps": 0}}}
+    types = session_types_of(Settings(session_types=table))
+    assert {"breathing", "custom", "swim"} <= set(types)
+    assert types["swim"].initial_state()["laps"] == 0
+
+
+def test_a_session_type_that_makes_no_sense_is_named() -> None:
+    with pytest.raises(PolicyError, match="newest"):
+        session_types_of(Settings(session_types={"swim": {"policies": {"/laps": "newest"}}}))

@@ -74,8 +74,8 @@ class AccessTokens:
     def read(self, token: str, now_ms: int) -> Claims:
         """What the token says. Raises TokenInvalid or TokenExpired; says nothing of why it is invalid.
 
-        Whether a token is ours never changes, so it is reckoned once for the tokens seen last (110 microseconds,
-        against 1 for the memory); its times are judged anew each time.
+        Whether a token is ours never changes, so it is reckoned once for the tokens seen last;
+        its times are judged anew each time.
         """
         claims = self._seen.get(token)
         if claims is None:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-SUBPROTOCOL: Final = "syncbridge.v1.json"
+from syncbridge.core.messages import SUBPROTOCOL
+
 USER_AGENT_CHARS_MAX: Final = 200
 
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from syncbridge.core.messages import SUBPROTOCOL
 from syncbridge.wire import handshake
 from syncbridge.wire.handshake import (
-    SUBPROTOCOL,
     USER_AGENT_CHARS_MAX,
     Acceptance,
     HandshakeRules,
