@@ -7,8 +7,8 @@ import json
 
 import pytest
 
+from syncbridge.core.messages import SUBPROTOCOL
 from syncbridge.net.handler import SocketHandler, Upgrade
-from syncbridge.wire.handshake import SUBPROTOCOL
 from tests.wire.conftest import Serve, Served, until
 from tests.wire.rawclient import ACCEPT, KEY, TEXT, RawClient, frame, head
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import websockets
 
+from syncbridge.core.messages import SUBPROTOCOL
 from syncbridge.net.options import TlsFiles
-from syncbridge.wire.handshake import SUBPROTOCOL
 from tests.wire.conftest import Certificate, Serve, until
 from tests.wire.rawclient import TEXT, RawClient, frame, head
 
