@@ -107,7 +107,7 @@ lock: setup ## resolve requirements.lock anew from pyproject.toml (UPGRADE=--upg
 	@$(BIN)/python -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"the lock is made with Python 3.11, .venv has {v}")'
 	@$(BIN)/pip-compile $(UPGRADE) --quiet --strip-extras --allow-unsafe --generate-hashes --no-header \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
-	  --extra cluster --extra dev --output-file requirements.lock pyproject.toml
+	  --extra cluster --extra otel --extra dev --output-file requirements.lock pyproject.toml
 	@$(BIN)/python -c 'import pathlib, re; text = pathlib.Path("requirements.lock").read_text(); hosts = re.findall(r"\w+://\S+", text); assert not hosts, hosts'
 
 .PHONY: clean
