@@ -191,7 +191,8 @@ def explain(file: Path | None = None, environment: Mapping[str, str] | None = No
     return rows
 
 
-_TABLES = ("limits", "auth")
+_TABLES: dict[str, type[Any]] = {"limits": Limits, "auth": AuthRules}
+"""Keys that are tables of their own: dataclasses, whose comments say what each default is for."""
 
 
 def _reason(table: type, path: str) -> str:
@@ -242,10 +243,9 @@ def _hint(variable: str) -> str:
 
 
 def _keys() -> list[str]:
-    tables = {"limits": Limits.__slots__, "auth": AuthRules.__slots__}
     paths = []
     for key in Settings.model_fields:
-        paths += [f"{key}.{one}" for one in tables[key]] if key in tables else [key]
+        paths += [f"{key}.{one}" for one in _TABLES[key].__slots__] if key in _TABLES else [key]
     return paths
 
 

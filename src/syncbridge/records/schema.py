@@ -38,6 +38,17 @@ accounts = Table(
     Column("email", String(254), nullable=False, unique=True),  # trimmed and in lower case
     Column("password_hash", String(256), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("plan", String(32), nullable=False, server_default="standard"),  # a name of the configuration's plans
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    # Who somebody is at an issuer outside, whose tokens we take: the account is theirs.
+    Column("issuer", String(255), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("account", Id, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", BigInteger, nullable=False),
 )
 
 devices = Table(
@@ -108,8 +119,10 @@ refresh_tokens = Table(
 revocations = Table(
     "revocations",
     metadata,
-    Column("subject", String(80), primary_key=True),  # "jti:..." one access token, "family:..." all of a log-in's
+    Column("subject", String(80), primary_key=True),  # "jti:...", "family:..." all of a log-in's, "account:..."
     Column("expires_at", BigInteger, nullable=False, index=True),  # when the last token it covers is void anyway
+    # Other processes ask for what is new; 0 in rows of the first release.
+    Column("created_at", BigInteger, nullable=False, server_default="0", index=True),
 )
 
 pairing_codes = Table(
@@ -130,5 +143,42 @@ signing_keys = Table(
     Column("secret", LargeBinary, nullable=False),
     Column("ordinal", Integer, nullable=False, unique=True),  # 1, 2, 3: two nodes that start at once agree on one key
     Column("created_at", BigInteger, nullable=False),
-    Column("retired_at", BigInteger),
+    Column("signs_from", BigInteger, nullable=False, server_default="0"),  # known to all nodes before it signs
+    Column("retired_at", BigInteger),  # from then on its tokens are refused; may lie ahead
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("account", Id, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String(128), primary_key=True),  # the caller's choice
+    Column("request", LargeBinary(32), nullable=False),  # digest of method, path and body: one key, one request
+    Column("status", Integer),  # the answer; none of it while the request is under way
+    Column("headers", JSON),
+    Column("body", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("account", Id, primary_key=True),  # a random id: nothing of the person is left in it
+    Column("requested_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),  # none: to be gone on with at the next start
+    Column("receipt", JSON),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    # What befell a session beside its log (a device came, went, was refused): for "why was my progress lost?".
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("session", Id, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("device", Id, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("detail", JSON, nullable=False),
+    Index("ix_incidents_session_id", "session", "id"),
 )
