@@ -24,7 +24,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Final
 
-from syncbridge.core.connection_events import AnyConnectionEvent, Dismissed, RosterKnown, SessionLost
+from syncbridge.core.connection_events import AnyConnectionEvent, Dismissed, SessionLost
 from syncbridge.core.effects import (
     Broadcast,
     Commit,
@@ -60,7 +60,7 @@ from syncbridge.core.events import (
     TimerFired,
 )
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, RequestId, SessionId, TxnId
-from syncbridge.core.messages import DeviceInfo, Left
+from syncbridge.core.messages import Left
 from syncbridge.core.playhead import of_state
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.limits import Limits
@@ -234,24 +234,6 @@ class Engine:
                     self.post_session(session, DeviceArrived(driver.connection, device))
 
         self.store.waiting_offers(account, device, arrived)
-
-    def roster_changed(self, account: AccountId, roster: tuple[DeviceInfo, ...]) -> None:
-        """The account's connections and the sessions they follow know its devices; a removed one is cut off."""
-        followed: set[SessionId] = set()
-        for driver in self.hub.of_account(account):
-            followed |= driver.machine.joined
-            self.post_connection(driver, RosterKnown(roster))
-        for session in sorted(followed):
-            self.post_session(session, RosterChanged(account, roster))
-
-    def disconnect(self, account: AccountId, device: DeviceId | None, code: str) -> int:
-        """The account's connections (or one device's) are closed for the error ``code``; how many there were."""
-        drivers = [
-            driver for driver in self.hub.of_account(account) if device is None or driver.machine.device == device
-        ]
-        for driver in drivers:
-            self.post_connection(driver, Dismissed(code))
-        return len(drivers)
 
     def keep_heard(self) -> int:
         """Where a playhead runs, the store holds when each device was last heard; how many sessions that were.

@@ -32,6 +32,7 @@ from syncbridge.ports import (
     WasForeign,
     WasRefused,
 )
+from syncbridge.runtime.accounts import Accounts
 from syncbridge.runtime.engine import Engine
 from syncbridge.wire.codec import encode_entry
 
@@ -43,6 +44,7 @@ class LiveSessionService:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._accounts = Accounts(engine)
         self._timeout_s = engine.limits.store_timeout_ms / 1000
 
     async def create(
@@ -170,10 +172,10 @@ class LiveSessionService:
             raise errors.by_code()[fault.code]
 
     def roster_changed(self, account: AccountId, roster: tuple[DeviceInfo, ...]) -> None:
-        self._engine.roster_changed(account, roster)
+        self._accounts.roster_changed(account, roster)
 
     def disconnect(self, account: AccountId, device: DeviceId | None, code: str) -> int:
-        return self._engine.disconnect(account, device, code)
+        return self._accounts.disconnect(account, device, code)
 
     def is_online(self, account: AccountId, device: DeviceId) -> bool:
         return self._engine.hub.of_device(account, device) is not None

@@ -124,28 +124,6 @@ def test_the_newer_connection_of_a_device_replaces_the_older(world: World) -> No
     assert len(world.engine.hub) == 0
 
 
-def test_a_removed_device_is_cut_off_and_the_session_knows_the_roster(world: World) -> None:
-    phone, tv = world.device("phone", "s1"), world.device("tv", "s1")
-    world.engine.roster_changed(ANN, (DeviceInfo("phone", "Ann's phone"),))
-    assert tv.outlet.closed is not None
-    assert tv.outlet.closed[0] == 4403
-    assert phone.outlet.closed is None
-    live = world.engine.session(S1)
-    assert live is not None
-    assert set(live.machine.members.roster) == {"phone"}
-
-
-def test_disconnect_closes_one_device_or_all_of_the_account_and_no_other(world: World) -> None:
-    phone, tv, car = (world.device(name, "s1") for name in ("phone", "tv", "car"))
-    stranger = world.device("phone", account="bob")
-    assert world.engine.disconnect(ANN, DeviceId("tv"), "forbidden") == 1
-    assert [d.outlet.closed is not None for d in (phone, tv, car)] == [False, True, False]
-    tv.hang_up()
-    assert world.engine.disconnect(ANN, None, "token_invalid") == 2
-    assert phone.outlet.closed is not None
-    assert stranger.outlet.closed is None
-
-
 def test_a_waiting_offer_is_delivered_at_the_next_hello(world: World) -> None:
     tv = world.device("tv")
     phone = world.device("phone", "s1")
@@ -458,7 +436,7 @@ def test_an_offer_of_another_session_is_not_told_to_a_device_that_was_let_into_o
     world.create("s2")
     phone = world.device("phone", "s1", "s2")
     world.gate.rosters["ann"]["tv"] = DeviceInfo("tv", "tv")
-    world.engine.roster_changed(ANN, tuple(world.gate.rosters["ann"].values()))
+    world.accounts.roster_changed(ANN, tuple(world.gate.rosters["ann"].values()))
     for session in ("s1", "s2"):
         phone.say(type="handoff.take", session=session)
         phone.say(type="handoff.offer", session=session, to="tv", expires_ms=60_000)

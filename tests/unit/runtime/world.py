@@ -16,6 +16,7 @@ from syncbridge.core.ids import AccountId, DeviceId, JsonObject, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.limits import Limits
 from syncbridge.ports import Admission, Identity, Outcome, Refusal, Submission
+from syncbridge.runtime.accounts import Accounts
 from syncbridge.runtime.driver import ConnectionDriver
 from syncbridge.runtime.engine import Engine
 from syncbridge.runtime.timers import Cancellable
@@ -232,6 +233,7 @@ class World:
             telemetry=self.figures,
             new_id=lambda: f"id{next(self._ids)}",
         )
+        self.accounts = Accounts(self.engine)
 
     def create(self, session: str = "s1", state: JsonObject | None = None, *, account: str = "ann") -> None:
         """A session exists, with nobody active."""
