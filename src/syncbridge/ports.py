@@ -70,6 +70,19 @@ class StoredLog(Struct, frozen=True):
     digests: list[int]
 
 
+class Stretch(Struct, frozen=True):
+    """Entries of one log, contiguous and in order, and how far the log reaches.
+
+    ``oldest`` is the oldest version whose state can still be told: every entry after it is there (and the first of
+    all, while nothing of the log was let go). ``head`` is the newest version.
+    """
+
+    epoch: str
+    oldest: int
+    head: int
+    entries: list[Entry]
+
+
 class StoreFault(Struct, frozen=True):
     """Why nothing could be read: ``code`` is `not_found`, `state_damaged` or `unavailable`; ``detail`` for the log."""
 
@@ -109,6 +122,24 @@ class StateStore(Protocol):
 
     def state_at(self, session: SessionId, version: int, done: Callable[[StoredLog | StoreFault], None]) -> None:
         """A snapshot at or before ``version`` and the entries after it up to ``version``; for history."""
+
+    def entries(
+        self, session: SessionId, after: int, count_max: int, done: Callable[[Stretch | StoreFault], None]
+    ) -> None:
+        """The oldest entries after ``after`` that are still there, at most ``count_max``; none past the head.
+
+        Shape     fewer than ``count_max`` where they are large (about 1 MiB is read at a time), but at least one
+                  where there is one: ask again after the last until it is the head.
+        Ordering  everything submitted before the call is in it, or was refused.
+        Cost      of the entries given and of those to the next snapshot, however long the log is; a long read is
+                  many calls, and commits go between them.
+        """
+
+    def version_at(self, session: SessionId, at_ms: int, done: Callable[[int | StoreFault], None]) -> None:
+        """The version that was the head at ``at_ms``: of the last entry committed at that time or before it.
+
+        0 where the log had not begun, or no longer reaches so far back. Cost: of the entries between two snapshots.
+        """
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
         """Keep this snapshot, soon; it is derived from committed entries, so losing it loses nothing."""

@@ -8,7 +8,7 @@ import msgspec
 
 from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import AccountId, DeviceId, SessionId, TxnId
-from syncbridge.ports import Outcome, StoredLog, StoreFault, Submission
+from syncbridge.ports import Outcome, StoredLog, StoreFault, Stretch, Submission
 from tests.conformance.harness import Harness
 
 ACCOUNT = AccountId("ada")
@@ -93,6 +93,26 @@ def loaded(harness: Harness, session: SessionId, reach: int = 0) -> StoredLog:
 def state_at(harness: Harness, session: SessionId, version: int) -> StoredLog | StoreFault:
     answers: list[StoredLog | StoreFault] = []
     harness.store.state_at(session, version, answers.append)
+    harness.wait(lambda: bool(answers))
+    return answers[0]
+
+
+def entries(harness: Harness, session: SessionId, after: int, count_max: int = 1_000) -> Stretch | StoreFault:
+    answers: list[Stretch | StoreFault] = []
+    harness.store.entries(session, after, count_max, answers.append)
+    harness.wait(lambda: bool(answers))
+    return answers[0]
+
+
+def stretch(harness: Harness, session: SessionId, after: int, count_max: int = 1_000) -> Stretch:
+    read = entries(harness, session, after, count_max)
+    assert isinstance(read, Stretch), read
+    return read
+
+
+def version_at(harness: Harness, session: SessionId, at_ms: int) -> int | StoreFault:
+    answers: list[int | StoreFault] = []
+    harness.store.version_at(session, at_ms, answers.append)
     harness.wait(lambda: bool(answers))
     return answers[0]
 

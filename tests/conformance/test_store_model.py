@@ -13,9 +13,22 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from syncbridge.core.entry import Entry
 from syncbridge.limits import Limits
-from syncbridge.ports import Outcome, StoredLog, StoreFault, Submission, WasCommitted, WasConflict, WasForeign
+from syncbridge.ports import Outcome, StoredLog, StoreFault, Stretch, Submission, WasCommitted, WasConflict, WasForeign
 from tests.conformance.harness import HARNESSES, Harness
-from tests.conformance.logs import EPOCH, change, create, delete, load, session_named, snapshot_of, state_at, submit
+from tests.conformance.logs import (
+    EPOCH,
+    STARTED_AT,
+    change,
+    create,
+    delete,
+    entries,
+    load,
+    session_named,
+    snapshot_of,
+    state_at,
+    submit,
+    version_at,
+)
 
 SESSIONS = [session_named(name) for name in "abc"]
 LIMITS = Limits(log_entries_kept_max=6, resume_entries_max=6, snapshot_entries_max=6)
@@ -150,6 +163,23 @@ class StoreModel(RuleBasedStateMachine):
             self.check(answer, log, version)
         else:
             assert isinstance(answer, StoreFault)
+
+    @rule(session=st.sampled_from(SESSIONS), after=st.integers(0, 60), count_max=st.integers(1, 20))
+    def read_entries(self, session: Any, after: int, count_max: int) -> None:
+        answer, log = entries(self.harness, session, after, count_max), self.logs.get(session)
+        if log is None:
+            assert isinstance(answer, StoreFault)
+            return
+        assert isinstance(answer, Stretch)
+        assert (answer.epoch, answer.oldest, answer.head) == (log.epoch, 1, log.head)
+        told = list(range(after + 1, log.head + 1))[:count_max]
+        assert [entry.version for entry in answer.entries] == told
+        assert all(entry == log.entries[entry.version] for entry in answer.entries if entry.version > 1)
+
+    @rule(session=st.sampled_from(SESSIONS), version=st.integers(0, 60))
+    def read_version_at(self, session: Any, version: int) -> None:
+        answer, log = version_at(self.harness, session, STARTED_AT + version), self.logs.get(session)
+        assert answer == min(version, log.head) if log is not None else isinstance(answer, StoreFault)
 
     def check(self, answer: StoredLog | StoreFault, log: ModelLog, until: int) -> None:
         assert isinstance(answer, StoredLog), answer

@@ -11,7 +11,7 @@ from functools import partial
 
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
-from syncbridge.ports import Outcome, StoredLog, StoreFault, Submission, WasRefused, WasUnknown
+from syncbridge.ports import Outcome, StoredLog, StoreFault, Stretch, Submission, WasRefused, WasUnknown
 from tests.sim.truth import Truth
 from tests.sim.weather import Weather
 from tests.sim.world import Call, World
@@ -126,6 +126,22 @@ class SimStore:
 
     def state_at(self, session: SessionId, version: int, done: Callable[[StoredLog | StoreFault], None]) -> None:
         raise AssertionError("nobody asks for history here")
+
+    def entries(
+        self, session: SessionId, after: int, count_max: int, done: Callable[[Stretch | StoreFault], None]
+    ) -> None:
+        def answer() -> None:
+            if not self.is_lost:
+                done(self._truth.entries(session, after, count_max))
+
+        self._later(answer)
+
+    def version_at(self, session: SessionId, at_ms: int, done: Callable[[int | StoreFault], None]) -> None:
+        def answer() -> None:
+            if not self.is_lost:
+                done(self._truth.version_at(session, at_ms))
+
+        self._later(answer)
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
         self._truth.keep(snapshot)

@@ -14,7 +14,7 @@ from syncbridge._ext import apply_patch
 from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import AccountId, DeviceId, JsonObject, SessionId
 from syncbridge.core.log import ANY_SIZE
-from syncbridge.ports import Outcome, StoredLog, StoreFault, WasCommitted, WasConflict, WasForeign
+from syncbridge.ports import Outcome, StoredLog, StoreFault, Stretch, WasCommitted, WasConflict, WasForeign
 from tests.sim.world import World
 
 SNAPSHOTS_KEPT_MAX = 8
@@ -110,6 +110,23 @@ class Truth:
             if snapshot.version <= log.version - reach:
                 chosen = snapshot
         return StoredLog(chosen, log.entries[chosen.version :], log.digests[chosen.version :])
+
+    def entries(self, session: SessionId, after: int, count_max: int) -> Stretch | StoreFault:
+        """What stands after ``after``, as far as this log knows."""
+        log = self.logs.get(session)
+        if log is None:
+            return StoreFault("not_found")
+        start = max(after, log.floor)
+        return Stretch(log.epoch, max(log.floor, 1), log.version, log.entries[start : start + count_max])
+
+    def version_at(self, session: SessionId, at_ms: int) -> int | StoreFault:
+        """The version that was the head then."""
+        log = self.logs.get(session)
+        if log is None:
+            return StoreFault("not_found")
+        return max(
+            (entry.version for entry in log.entries if log.floor <= entry.version and entry.at <= at_ms), default=0
+        )
 
     def waiting_offers(self, account: AccountId, device: DeviceId) -> list[SessionId]:
         return [

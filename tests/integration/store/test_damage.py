@@ -15,7 +15,7 @@ from syncbridge.core.ids import SessionId
 from syncbridge.limits import Limits
 from syncbridge.ports import StoredLog, StoreFault, WasCommitted, WasRefused
 from tests.conformance.harness import SqliteHarness
-from tests.conformance.logs import change, load, loaded, submit
+from tests.conformance.logs import change, create, entries, load, loaded, snapshot_of, stretch, submit
 from tests.integration.store.conftest import SESSIONS, truth
 
 Held = tuple[Path, dict[str, StoredLog]]
@@ -283,3 +283,19 @@ def test_an_accepted_loss_keeps_only_what_can_be_verified_under_a_new_epoch(fold
     REFUSED[case][0](path)
     accept_loss(path, held)
     assert (path / "sessions.db").exists()
+
+
+def test_a_stretch_over_a_row_that_was_damaged_meanwhile_is_not_served(tmp_path: Path) -> None:
+    harness, session = open_at(tmp_path), SessionId("session-one")
+    create(harness, session)
+    submit(harness, *(change(session, version) for version in range(1, 40)))
+    for version in (10, 20, 30):
+        harness.store.write_snapshot(snapshot_of(session, version))
+    assert len(stretch(harness, session, 0).entries) == 40
+    sql("UPDATE journal SET bodies = replace(bodies, 'phone', 'money') WHERE first = 15")(tmp_path)
+    assert [entry.version for entry in stretch(harness, session, 20, 3).entries] == [21, 22, 23]
+    answer = entries(harness, session, 10, 10)
+    assert isinstance(answer, StoreFault)
+    assert answer.code == "state_damaged"
+    assert isinstance(load(harness, session), StoreFault)
+    harness.close()

@@ -97,6 +97,14 @@ def _insert(count: int) -> str:
     return "INSERT INTO journal VALUES " + ",".join([f"({places})"] * count)  # noqa: S608  (places only)
 
 
+def require_chain(rows: Sequence[JournalRow]) -> None:
+    """Each row follows the one before it, in one log. Raises Damage."""
+    for before, row in pairwise(rows):
+        follows = (before.id, before.last + 1, before.session, before.epoch)
+        if (row.previous, row.first, row.session, row.epoch) != follows:
+            raise Damage(f"journal row {row.id} does not follow row {before.id}")
+
+
 class Journal:
     """The file `path`, open. Belongs to one thread; every call may raise sqlite3.Error."""
 
@@ -289,17 +297,11 @@ class Journal:
             raise Damage("the head is not what its journal row says")
         if tail.waiting_until != head.waiting_until:
             raise Damage("the head is not what its journal row says")
-        for before, row in pairwise(rows):
-            if (row.previous, row.first, row.session, row.epoch) != (
-                before.id,
-                before.last + 1,
-                before.session,
-                before.epoch,
-            ):
-                raise Damage(f"journal row {row.id} does not follow row {before.id}")
+        require_chain(rows)
         return rows
 
-    def _found(self, session: SessionId) -> Head:
+    def found(self, session: SessionId) -> Head:
+        """The session's head. NotThere where there is none."""
         head = self.head(session)
         if head is None:
             raise NotThere(f"no session {session}")
@@ -310,7 +312,7 @@ class Journal:
 
         Who was heard when is no fold of entries: that is the newest snapshot's, wherever the log is read from.
         """
-        head = self._found(session)
+        head = self.found(session)
         read = self._from_snapshot(head, head.version - reach, head.version)
         found = self.db.execute(
             f"SELECT {SNAPSHOT_COLUMNS} FROM snapshots WHERE session = ? AND version > ?"  # noqa: S608  (column names)
@@ -331,7 +333,7 @@ class Journal:
 
     def state_at(self, session: SessionId, version: int) -> StoredLog:
         """A snapshot at or before `version` and the entries after it up to `version`. NotThere, Damage."""
-        head = self._found(session)
+        head = self.found(session)
         (oldest,) = self.db.execute("SELECT min(version) FROM snapshots WHERE session = ?", (session,)).fetchone()
         if not (oldest or 0) <= version <= head.version:
             raise NotThere(f"the log holds the states from version {oldest} to {head.version}")
@@ -364,7 +366,7 @@ class Journal:
 
     def since(self, session: SessionId, version: int) -> list[JournalRow]:
         """The rows from version + 1 on. NotThere where the log does not reach so far back."""
-        head = self._found(session)
+        head = self.found(session)
         rows = self.rows(head, version)
         if rows[0].first > version + 1 or head.version <= version:
             raise NotThere(f"the log begins at version {rows[0].first} and ends at {head.version}")
@@ -388,7 +390,7 @@ class Journal:
         """Whether the head is what its journal row says; the session is put aside when it is not."""
         if session in self.set_aside:
             return False
-        head = self._found(session)
+        head = self.found(session)
         try:
             self.rows(head, head.version)
         except Damage as damage:

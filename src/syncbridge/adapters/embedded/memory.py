@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from syncbridge.adapters.embedded.retention import HISTORY_ENTRIES_MAX, Kept, plan
+from syncbridge.adapters.embedded.retention import HISTORY_ENTRIES_MAX, Kept, begins_after, plan
 from syncbridge.adapters.embedded.tail import UNBOUNDED, SessionTail, Verdict
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, SessionId, TxnId
@@ -17,6 +17,7 @@ from syncbridge.ports import (
     Outcome,
     StoredLog,
     StoreFault,
+    Stretch,
     Submission,
     WasCommitted,
     WasConflict,
@@ -124,6 +125,31 @@ class MemoryStore:
         answer: StoredLog | StoreFault = StoreFault("not_found")
         if log is not None and log.snapshots[0].version <= version <= log.tail.version:
             answer = _read(log, version, version)
+        self._post(lambda: done(answer))
+
+    def entries(
+        self, session: SessionId, after: int, count_max: int, done: Callable[[Stretch | StoreFault], None]
+    ) -> None:
+        log = self._logs.get(session)
+        answer: Stretch | StoreFault = StoreFault("not_found")
+        if log is not None:
+            tail, oldest = log.tail, log.snapshots[0].version
+            start = max(after, begins_after(oldest), tail.version - len(tail.entries))
+            entries, _ = tail.since(start, max(start, min(start + count_max, tail.version)))
+            answer = Stretch(tail.epoch, oldest, tail.version, entries)
+        self._post(lambda: done(answer))
+
+    def version_at(self, session: SessionId, at_ms: int, done: Callable[[int | StoreFault], None]) -> None:
+        log = self._logs.get(session)
+        answer: int | StoreFault = StoreFault("not_found")
+        if log is not None:
+            answer = 0
+            for snapshot in log.snapshots:
+                answer = snapshot.version if snapshot.at <= at_ms else answer
+            for entry in log.tail.since(answer, log.tail.version)[0] if answer else ():
+                if entry.at > at_ms:
+                    break
+                answer = entry.version
         self._post(lambda: done(answer))
 
     def write_snapshot(self, snapshot: Snapshot) -> None:

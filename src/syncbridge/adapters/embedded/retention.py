@@ -50,3 +50,11 @@ def plan(
         else:
             before = window[place]
     return Plan(base, dropped)
+
+
+def begins_after(oldest: int) -> int:
+    """The version after which the entries of a log are told whose oldest snapshot is at ``oldest``.
+
+    What the first entry says is told with it: no state was before it.
+    """
+    return 0 if oldest == 1 else oldest

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -23,6 +24,7 @@ from syncbridge.adapters.embedded.records import JournalRow, encode_snapshot
 from syncbridge.adapters.embedded.retention import HISTORY_ENTRIES_MAX
 from syncbridge.adapters.embedded.salvage import salvage
 from syncbridge.adapters.embedded.scrub import check, require_database, unreadable
+from syncbridge.adapters.embedded.stretches import read_entries, read_version_at
 from syncbridge.adapters.embedded.tail import SessionTail, Verdict
 from syncbridge.adapters.embedded.worker import Ask, Fate, JournalWorker, Keep, Write
 from syncbridge.core.entry import Entry, Snapshot, Txn
@@ -33,6 +35,7 @@ from syncbridge.ports import (
     Outcome,
     StoredLog,
     StoreFault,
+    Stretch,
     Submission,
     WasCommitted,
     WasConflict,
@@ -48,6 +51,8 @@ TAIL_BYTES_MAX = 1024 * 1024
 TAILS_MAX = 20_000
 
 _log = structlog.get_logger(__name__)
+
+_Read = TypeVar("_Read")
 
 
 class SqliteStore:
@@ -371,12 +376,25 @@ class SqliteStore:
         self._ask(Ask(lambda journal: journal.read(session, reach), take, session))
 
     def state_at(self, session: SessionId, version: int, done: Callable[[StoredLog | StoreFault], None]) -> None:
-        def take(read: StoredLog | StoreFault) -> None:
+        self._ask_about(session, lambda journal: journal.state_at(session, version), done)
+
+    def entries(
+        self, session: SessionId, after: int, count_max: int, done: Callable[[Stretch | StoreFault], None]
+    ) -> None:
+        self._ask_about(session, lambda journal: read_entries(journal, session, after, count_max), done)
+
+    def version_at(self, session: SessionId, at_ms: int, done: Callable[[int | StoreFault], None]) -> None:
+        self._ask_about(session, lambda journal: read_version_at(journal, session, at_ms), done)
+
+    def _ask_about(
+        self, session: SessionId, question: Callable[[Journal], _Read], done: Callable[[_Read | StoreFault], None]
+    ) -> None:
+        def take(read: _Read | StoreFault) -> None:
             if isinstance(read, StoreFault):
                 self._note_fault(session, read)
             done(read)
 
-        self._ask(Ask(lambda journal: journal.state_at(session, version), take, session))
+        self._ask(Ask(question, take, session))
 
     def waiting_offers(self, account: AccountId, device: DeviceId, done: Callable[[list[SessionId]], None]) -> None:
         """As the port says; none, and a line in the log, where the journal cannot be read."""
