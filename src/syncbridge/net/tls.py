@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptography import x509
 
 from syncbridge.net.door import Door, Newcomer
 from syncbridge.net.options import TlsFiles
@@ -38,6 +42,50 @@ def load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
         key = "" if files.keyfile is None else f" with the key {files.keyfile}"
         reason = f"the TLS certificate {files.certfile}{key} cannot be used: {error.strerror}"
         raise type(error)(error.errno, reason) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a person asks about a certificate. Times are ms of the Unix epoch, `names` are DNS names and addresses."""
+
+    names: tuple[str, ...]
+    not_before_ms: int
+    not_after_ms: int
+    serial_number: int
+
+    def is_in_force(self, now_ms: int) -> bool:
+        """Whether a client whose clock is right accepts its dates."""
+        return self.not_before_ms <= now_ms <= self.not_after_ms
+
+
+def read_certificate(files: TlsFiles) -> Certificate:
+    """The server's own certificate in `files`: the first of the chain.
+
+    Raises  OSError naming the file, when it cannot be read or holds no certificate.
+    """
+    try:
+        leaf = x509.load_pem_x509_certificates(files.certfile.read_bytes())[0]
+    except OSError as error:
+        raise type(error)(
+            error.errno, f"the TLS certificate {files.certfile} cannot be read: {error.strerror}"
+        ) from error
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"the TLS certificate {files.certfile} holds no PEM certificate") from error
+    return Certificate(
+        names=_names_of(leaf),
+        not_before_ms=int(leaf.not_valid_before_utc.timestamp() * 1000),
+        not_after_ms=int(leaf.not_valid_after_utc.timestamp() * 1000),
+        serial_number=leaf.serial_number,
+    )
+
+
+def _names_of(leaf: x509.Certificate) -> tuple[str, ...]:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()  # a common name alone is no name to any client of today (RFC 9110 section 4.3.4)
+    addresses = (str(address) for address in names.get_values_for_type(x509.IPAddress))
+    return (*names.get_values_for_type(x509.DNSName), *addresses)
 
 
 class _TlsNewcomer:
