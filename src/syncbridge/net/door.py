@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from syncbridge.net.handler import MakeHandler
+from syncbridge.net.endpoint import Endpoint
 from syncbridge.net.options import ServerOptions
-from syncbridge.net.turn import Turn
-from syncbridge.wire.handshake import BUSY, RESTARTING, HandshakeRules, Refusal
+from syncbridge.wire.handshake import BUSY, RESTARTING, Refusal, path_of
 
 if TYPE_CHECKING:
     from syncbridge.net.handover import SocketProtocol
@@ -42,23 +42,18 @@ class Door:
         "_newcomers",
         "closes",
         "connections",
+        "endpoints",
         "is_draining",
-        "make_handler",
         "opened_total",
         "options",
         "refusals",
-        "rules",
         "sockets",
-        "turn",
     )
 
-    def __init__(self, turn: Turn, make_handler: MakeHandler, connections: set[Connection]) -> None:
-        options: ServerOptions = turn.options
+    def __init__(self, options: ServerOptions, endpoints: Iterable[Endpoint], connections: set[Connection]) -> None:
         self.connections = connections  # the set that uvicorn's protocols keep
-        self.turn = turn
         self.options = options
-        self.make_handler = make_handler
-        self.rules = HandshakeRules(options.ws_path.encode("ascii"), options.allowed_origins)
+        self.endpoints = {endpoint.rules.path: endpoint for endpoint in endpoints}
         self.sockets: set[SocketProtocol] = set()
         self._newcomers: dict[Newcomer, None] = {}
         self.is_draining = False
@@ -69,6 +64,10 @@ class Door:
     @property
     def newcomers_count(self) -> int:
         return len(self._newcomers)
+
+    def endpoint_for(self, target: bytes) -> Endpoint | None:
+        """Where a request's target opens sockets; None means that it is a REST resource, or its 404."""
+        return self.endpoints.get(path_of(target))
 
     def admit(self, newcomer: Newcomer) -> None:
         """`newcomer` holds one of the places; when all are taken, the oldest loses its own."""

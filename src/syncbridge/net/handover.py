@@ -31,6 +31,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from syncbridge.net.door import Door, Newcomer
+from syncbridge.net.endpoint import Endpoint
 from syncbridge.net.frames import CLOSE, close_code_of
 from syncbridge.net.handler import SocketHandler, Upgrade
 from syncbridge.net.listener import Listener
@@ -48,7 +49,6 @@ from syncbridge.wire.handshake import (
     canonical_request,
     client_address,
     decide,
-    is_for_socket,
 )
 
 _logger = logging.getLogger("syncbridge.net")
@@ -139,21 +139,23 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # see the import
     def __init__(
         self,
         door: Door,
+        endpoint: Endpoint,
         transport: asyncio.Transport,
         upgrade: Upgrade,
         handler: SocketHandler,
     ) -> None:
-        options = door.options
+        turn = endpoint.turn
+        options = turn.options
         self._door = door
         self._gate = _Gate(transport)
-        self._outlet = Outlet(door.turn, transport, upgrade, handler)
+        self._outlet = Outlet(turn, transport, upgrade, handler)
         self._read_bytes_max = options.read_bytes_max
         self._is_heard = True
         self._is_pinged = False
         self._heard_at_ms = 0
         self._progress: int | None = None
         self._progress_at_ms = 0
-        listener = Listener(door.turn, handler, self._outlet)
+        listener = Listener(turn, handler, self._outlet)
         headers = [("Sec-WebSocket-Protocol", upgrade.subprotocol)] if upgrade.subprotocol else None
 
         def make_listener(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
@@ -285,7 +287,7 @@ class EntranceProtocol(HttpToolsProtocol):
         self._head_bytes = 0  # of the parts of the head that are
         self._is_in_head = True
         self._is_over = False
-        self._acceptance: Acceptance | None = None
+        self._acceptance: tuple[Endpoint, Acceptance] | None = None
 
     # -- the connection ------------------------------------------------------------------------------------------
 
@@ -325,7 +327,7 @@ class EntranceProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             # Any other upgrade was answered as an ordinary request: uvicorn speaks no other protocol.
             if self._acceptance is not None:
-                self._hand_over(self._acceptance, data[upgrade.args[0] :])
+                self._hand_over(*self._acceptance, data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             if not isinstance(error.__context__, _Refused):
                 _logger.exception("the HTTP protocol failed")
@@ -358,18 +360,19 @@ class EntranceProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._door.settle(self)
         self._set_deadline(self._door.options.request_timeout_ms)
-        if not is_for_socket(self.url, self._door.rules.path):
+        endpoint = self._door.endpoint_for(self.url)
+        if endpoint is None:
             super().on_headers_complete()
             return
         if self._unanswered() is not None:
             raise _Refused(None)
         head = RequestHead(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)
-        verdict = decide(head, self._door.rules)
+        verdict = decide(head, endpoint.rules)
         if isinstance(verdict, Acceptance):
             verdict = self._door.refusal() or (verdict if self.parser.should_upgrade() else UPGRADE_REQUIRED)
         if isinstance(verdict, Refusal):
             raise _Refused(verdict)
-        self._acceptance = verdict
+        self._acceptance = (endpoint, verdict)
 
     def on_body(self, body: bytes) -> None:
         if self._acceptance is None:
@@ -397,7 +400,7 @@ class EntranceProtocol(HttpToolsProtocol):
 
     # -- the two ways out ----------------------------------------------------------------------------------------
 
-    def _hand_over(self, acceptance: Acceptance, tail: bytes) -> None:
+    def _hand_over(self, endpoint: Endpoint, acceptance: Acceptance, tail: bytes) -> None:
         transport = self.transport
         forwarded = (value for name, value in self.headers if name == b"x-forwarded-for")
         upgrade = Upgrade(
@@ -410,8 +413,8 @@ class EntranceProtocol(HttpToolsProtocol):
             user_agent=acceptance.user_agent,
         )
         try:
-            handler = self._door.make_handler(upgrade)
-            protocol = SocketProtocol(self._door, transport, upgrade, handler)
+            handler = endpoint.make_handler(upgrade)
+            protocol = SocketProtocol(self._door, endpoint, transport, upgrade, handler)
         except Exception:
             _logger.exception("no handler for a new socket")
             self._refuse(INTERNAL)
@@ -420,7 +423,7 @@ class EntranceProtocol(HttpToolsProtocol):
         self._end_deadline()
         self.connections.discard(self)
         self.parser = None  # type: ignore[assignment]  # it holds our bound methods: a cycle for each socket
-        protocol.open(transport, canonical_request(self._door.rules.path, acceptance.key), tail)
+        protocol.open(transport, canonical_request(endpoint.rules.path, acceptance.key), tail)
 
     def _refuse(self, refusal: Refusal | None) -> None:
         """The connection ends, after `refusal` where there is room for it between other answers."""

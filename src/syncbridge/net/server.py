@@ -23,6 +23,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from syncbridge.net.door import Connection, Door, Newcomer
+from syncbridge.net.endpoint import Endpoint
 from syncbridge.net.handler import MakeHandler
 from syncbridge.net.handover import EntranceProtocol
 from syncbridge.net.options import ServerOptions
@@ -87,7 +88,7 @@ class Server:
         loop = asyncio.get_running_loop()
         # uvicorn types the set for its own protocols; what is asked of a member is in `Connection`.
         connections = cast("set[Connection]", self._state.connections)
-        self._door = Door(Turn(loop, options), self._make_handler, connections)
+        self._door = Door(options, [Endpoint(Turn(loop, options), self._make_handler)], connections)
         config = Config(
             self._app,
             http="httptools",

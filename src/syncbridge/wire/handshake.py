@@ -127,9 +127,9 @@ RESTARTING: Final = Refusal(
 INTERNAL: Final = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "An error of ours; it is logged.")
 
 
-def is_for_socket(target: bytes, path: bytes) -> bool:
-    """Whether a request's target is the socket's address; anything else is a REST resource, or its 404."""
-    return target.partition(b"?")[0] == path
+def path_of(target: bytes) -> bytes:
+    """A request's target without its query, byte for byte: nothing is decoded, so an address has one spelling."""
+    return target.partition(b"?")[0]
 
 
 def decide(head: RequestHead, rules: HandshakeRules) -> Acceptance | Refusal:

@@ -17,7 +17,7 @@ from syncbridge.wire.handshake import (
     canonical_request,
     client_address,
     decide,
-    is_for_socket,
+    path_of,
 )
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -170,7 +170,7 @@ def test_answer_to_a_refusal_is_a_whole_problem_document(refusal: Refusal) -> No
     ],
 )
 def test_only_the_exact_path_is_the_sockets(target: bytes, answer: bool) -> None:
-    assert is_for_socket(target, b"/v1/ws") is answer
+    assert (path_of(target) == b"/v1/ws") is answer
 
 
 def test_canonical_request_is_one_that_would_be_accepted() -> None:
