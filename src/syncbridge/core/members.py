@@ -117,6 +117,12 @@ class Members:
         news = PresenceMessage(session, device, self.has_device(device), device == active, info.name, info.platform)
         return [Broadcast(news, others)]
 
+    def renew(self, session: str, roster: tuple[DeviceInfo, ...], active: str | None) -> list[AnyEffect]:
+        """These are the account's devices now; the news of those that are called otherwise than before."""
+        before, self.roster = self.roster, {info.id: info for info in roster}
+        renamed = [info for info in roster if info.id in before and info.name != before[info.id].name]
+        return [news for info in renamed for news in self.presence(session, DeviceId(info.id), active)]
+
     def devices(self, active: str | None) -> list[DevicePresence]:
         """Every device of the account, as a member sees it."""
         here = {member.device for member in self.by_connection.values()}

@@ -425,13 +425,14 @@ class SessionMachine:
         return []
 
     def _on_roster_changed(self, event: on.RosterChanged, _now_ms: int) -> list[AnyEffect]:
+        news: list[AnyEffect] = []
         if self.log is not None and self.log.account == event.account:
-            self.members.roster = {info.id: info for info in event.roster}
+            news = self.members.renew(self.session, event.roster, self.log.active)
         # A join brings the roster of the time when it was said: one that waits must not bring an old one back.
         self._queue = deque(_with_roster(waiting, event) for waiting in self._queue)
         if self._batch is not None:
             self._batch.events = [_with_roster(waiting, event) for waiting in self._batch.events]
-        return []
+        return news
 
     def _on_signal(self, event: on.SignalReceived, _now_ms: int) -> list[AnyEffect]:
         if event.connection not in self.members.by_connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from syncbridge import errors
 from syncbridge.core import effects as do
@@ -221,3 +222,13 @@ def test_join_refused_while_an_earlier_one_is_in_flight_leaves_no_joined_that_fo
     assert stage.last("laptop", m.ErrorMessage).ref == "b"
     stage.commits()
     assert stage.all("laptop", m.Joined) == []
+
+
+def test_others_are_told_the_new_name_of_a_device_and_nothing_of_the_rest(stage: Stage) -> None:
+    stage.inbox = {"phone": [], "tv": []}
+    renamed = tuple(structs.replace(info, name="Living room") if info.id == "tv" else info for info in ROSTER)
+    stage.happens(on.RosterChanged(ACCOUNT, renamed))
+    assert [(news.device, news.name, news.online) for news in stage.all("phone", m.PresenceMessage)] == [
+        ("tv", "Living room", True)
+    ]
+    assert stage.all("tv", m.PresenceMessage) == []  # it knows
