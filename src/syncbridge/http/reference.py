@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 router = APIRouter(include_in_schema=False)
 
@@ -30,6 +30,12 @@ summary b { color: var(--mark); display: inline-block; min-width: 4rem; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: 0.25rem 0.75rem 0.25rem 0; }
 th { font-weight: 600; } td { border-top: 1px solid var(--line); vertical-align: top; } nav a { margin-right: 1rem; }
 """
+
+
+@router.get("/")
+async def root() -> RedirectResponse:
+    """Whoever types the address alone is led to the API page."""
+    return RedirectResponse("/docs", 307)
 
 
 @router.get("/docs", response_class=HTMLResponse)

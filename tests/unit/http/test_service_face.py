@@ -186,6 +186,12 @@ async def test_api_page_holds_every_route_and_loads_nothing(world: World) -> Non
     assert all(path in answer.text for path in document["paths"])
 
 
+async def test_bare_address_leads_to_the_api_page(world: World) -> None:
+    async with world.client() as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+
+
 def test_api_page_escapes_every_text() -> None:
     document = {
         "info": {"title": "<b>", "version": "<i>", "description": "a `<u>`"},
