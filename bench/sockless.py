@@ -75,6 +75,9 @@ class OpenGate:
     ) -> None:
         done(Identity(account, 0, token, device))
 
+    def refused(self, identity: Identity) -> str:
+        return ""
+
 
 class SocklessNode:
     """One session of about ``size_kib`` KiB, one device that pushes, four that follow. Its clock stands still."""

@@ -31,6 +31,7 @@ from syncbridge import __version__
 from syncbridge.adapters.embedded.directory import CannotOpen
 from syncbridge.adapters.embedded.store import SqliteStore
 from syncbridge.auth import AccountGatekeeper, Authority, open_authority
+from syncbridge.auth.upkeep import keep_up
 from syncbridge.config import Settings
 from syncbridge.core.ids import SessionId
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
@@ -221,6 +222,7 @@ class Service:
             loop.create_task(self._every(GAUGES_EVERY_MS, self._measure)),
             loop.create_task(self._every(CLOCK_EVERY_MS, self.clock.follow_wall)),
             loop.create_task(self._every(SWEEP_EVERY_MS, self._sweep)),
+            loop.create_task(keep_up(self.authority)),
         ]
 
     async def _every(self, every_ms: int, work: Callable[[], object]) -> None:

@@ -161,13 +161,21 @@ class StateStore(Protocol):
 
 
 class Identity(Struct, frozen=True):
-    """A checked token. ``session`` limits it to one session (it came from a one-time code)."""
+    """A checked token. ``session`` limits it to one session (it came from a one-time code).
+
+    The rest is what its revocation is judged by: the log-in that it came of ("" for an outside issuer's) and when
+    that was, when it was issued itself, and the key it was signed with.
+    """
 
     account: AccountId
     expires_at: int
     token_id: str
     device: DeviceId | None = None
     session: SessionId | None = None
+    family: str = ""
+    login_at: int = 0
+    issued_at: int = 0
+    kid: str = ""
 
 
 class Admission(Struct, frozen=True):
@@ -196,6 +204,10 @@ class Gatekeeper(Protocol):
         self, token: str, account: AccountId, device: DeviceId, done: Callable[[Identity | Refusal], None]
     ) -> None:
         """The new token is valid for the same account and device."""
+
+    def refused(self, identity: Identity) -> str:
+        """The error code for which this identity, once admitted, is refused now; "" while it is good. Asks nobody."""
+        ...
 
 
 class SessionDirectory(Protocol):
@@ -264,6 +276,10 @@ class SessionService(Protocol):
 
     def disconnect(self, account: AccountId, device: DeviceId | None, code: str) -> int:
         """Live connections of the account (or one device) are closed for this error; how many there were."""
+        ...
+
+    def recheck(self, account: AccountId | None) -> int:
+        """Live connections (of the account, or all) whose token is refused now are closed; how many there were."""
         ...
 
     def is_online(self, account: AccountId, device: DeviceId) -> bool: ...

@@ -34,6 +34,9 @@ class Gate:
     ) -> None:
         done(Identity(account, 0, "t"))
 
+    def refused(self, identity: Identity) -> str:
+        return ""
+
 
 class Figures:
     """Telemetry and directory; a machine's failure is a broken promise."""

@@ -25,14 +25,17 @@ from syncbridge.records.keys import SigningKey
 ALGORITHM = "HS256"
 TOKEN_CHARS_MAX = 8192
 SEEN_MAX = 4096
-_IAT_AHEAD_MS = 60_000  # clocks of two nodes may differ by this much
+CLOCKS_APART_MS = 60_000  # clocks of two nodes may differ by this much
 _STRINGS = ("sub", "jti", "aud", "iss", "family")
 _INTEGERS = ("exp", "iat", "login_at")
 _REQUIRED = [*_STRINGS, *_INTEGERS]
 
 
 class Claims(Struct, frozen=True):
-    """What a checked access token says. Times in ms; ``login_at`` is when the person showed who they are."""
+    """What a checked access token says. Times in ms; ``login_at`` is when the person showed who they are.
+
+    ``family`` is the log-in that it came of. ``kid`` is the key that it was signed with.
+    """
 
     account: AccountId
     token_id: str
@@ -41,6 +44,8 @@ class Claims(Struct, frozen=True):
     login_at: int
     device: DeviceId | None = None
     session: SessionId | None = None
+    issued_at: int = 0
+    kid: str = ""
 
 
 class AccessTokens:
@@ -87,7 +92,7 @@ class AccessTokens:
         return claims
 
     def _claims(self, token: str, now_ms: int) -> Claims:
-        payload = self._payload(token)
+        kid, payload = self._payload(token)
         if any(type(payload.get(name)) is not str for name in _STRINGS):
             raise TokenInvalid
         if any(type(payload.get(name)) is not int for name in _INTEGERS):
@@ -95,7 +100,7 @@ class AccessTokens:
         device, session = payload.get("device"), payload.get("session")
         if not isinstance(device, str | None) or not isinstance(session, str | None):
             raise TokenInvalid
-        if payload["iat"] * 1000 > now_ms + _IAT_AHEAD_MS:
+        if payload["iat"] * 1000 > now_ms + CLOCKS_APART_MS:
             raise TokenInvalid
         return Claims(
             AccountId(payload["sub"]),
@@ -105,9 +110,11 @@ class AccessTokens:
             payload["login_at"],
             None if device is None else DeviceId(device),
             None if session is None else SessionId(session),
+            payload["iat"] * 1000,
+            kid,
         )
 
-    def _payload(self, token: str) -> dict[str, Any]:
+    def _payload(self, token: str) -> tuple[str, dict[str, Any]]:
         if len(token) > TOKEN_CHARS_MAX or not token.isascii():
             raise TokenInvalid
         parts = token.split(".")
@@ -130,7 +137,7 @@ class AccessTokens:
         except jwt.PyJWTError as error:
             raise TokenInvalid from error
         _bytes(parts[2])
-        return _object(parts[1])
+        return header["kid"], _object(parts[1])
 
 
 def _bytes(part: str) -> bytes:

@@ -8,17 +8,19 @@ import secrets
 
 from msgspec import Struct
 
-from syncbridge.auth.access import AccessTokens, Claims
+from syncbridge.auth.access import CLOCKS_APART_MS, AccessTokens, Claims
 from syncbridge.auth.passwords import Passwords
+from syncbridge.auth.revocations import Revocations
 from syncbridge.auth.rosters import Rosters, require_present
 from syncbridge.auth.rules import AuthRules
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
-from syncbridge.errors import BadCredentials, TokenExpired, TokenInvalid, ValidationFailed
+from syncbridge.errors import BadCredentials, TokenExpired, TokenInvalid, TokenRevoked, ValidationFailed
 from syncbridge.limits import Limits
-from syncbridge.ports import Clock
-from syncbridge.records import Account, Family, Records
+from syncbridge.ports import Clock, Identity
+from syncbridge.records import Account, Family, Records, Revocation
 from syncbridge.records.ids import new_id
+from syncbridge.records.revocations import FOR_EVER
 
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
 _REFRESH_PREFIX = "rt_"
@@ -39,7 +41,7 @@ class Authority:
 
     Alike      a wrong password and an unknown address give the same answer after the same work.
     Families   all tokens of one log-in form a family; a refresh token used twice revokes it.
-    Revoked    is refused at once here and after a restart.
+    Revoked    is refused at once here and after a restart, and by other processes when they `catch_up`.
     """
 
     def __init__(self, records: Records, access: AccessTokens, rules: AuthRules, limits: Limits, clock: Clock) -> None:
@@ -49,7 +51,7 @@ class Authority:
         self._access = access
         self._clock = clock
         self._pairing_code_ms = limits.pairing_code_ms
-        self._revoked: dict[str, int] = {}
+        self.revocations = Revocations(records, clock)
         self._passwords = Passwords(
             time_cost=rules.argon2_time_cost,
             memory_kib=rules.argon2_memory_kib,
@@ -80,19 +82,50 @@ class Authority:
             raise BadCredentials
         account, password_hash = found
         if self._passwords.is_outdated(password_hash):
-            await self._records.accounts.set_password_hash(account.id, await self._passwords.hash(password))
-        return await self.begin(account.id, device)
+            newer = await self._passwords.hash(password)
+            await self._records.accounts.renew_hash(account.id, password_hash, newer)
+            password_hash = newer
+        return await self.begin(account.id, device, password_hash=password_hash)
 
-    async def begin(self, account: AccountId, device: DeviceId | None = None) -> Grant:
-        """A new family of tokens for an account whose owner is known to be there."""
+    async def begin(
+        self, account: AccountId, device: DeviceId | None = None, *, password_hash: str | None = None
+    ) -> Grant:
+        """A new family of tokens for an account whose owner is known to be there.
+
+        Raises BadCredentials when the account is gone, or has another password than that of this hash by now.
+        """
         now_ms = self._clock.now_ms()
-        family = Family(new_id("fam"), account, now_ms, device)
         refresh = _new_refresh()
-        await self._records.tokens.begin(family, digest(refresh), now_ms + self.rules.refresh_token_ms)
+        family = await self._records.tokens.begin(
+            Family(new_id("fam"), account, now_ms, device),
+            digest(refresh),
+            now_ms + self.rules.refresh_token_ms,
+            password_hash=password_hash,
+        )
+        if family is None:
+            raise BadCredentials
         return self._grant(family, refresh)
 
+    async def change_password(self, claims: Claims, current: str, new: str) -> None:
+        """The new password is in force, and every log-in but the caller's is ended.
+
+        Raises BadCredentials when ``current`` is not the password, ValidationFailed when ``new`` cannot be one.
+        """
+        self._judge_password(new)
+        found = await self._records.accounts.credentials_of(claims.account)
+        stored = found[1] if found else None
+        if not await self._passwords.verify(stored, current[: self.rules.password_chars_max + 1]) or stored is None:
+            raise BadCredentials
+        password_hash = await self._passwords.hash(new)
+        now_ms = self._clock.now_ms()
+        revocation = self._whole(claims.account, now_ms, claims)
+        row = await self._records.accounts.change_password(claims.account, stored, password_hash, revocation, now_ms)
+        if row is None:
+            raise BadCredentials
+        self.revocations.ended(claims.account, row)
+
     async def refresh(self, refresh_token: str) -> Grant:
-        """The next pair of the family; the token given is used up. Raises TokenInvalid, TokenExpired."""
+        """The next pair of the family; the token given is used up. Raises TokenInvalid, TokenRevoked, TokenExpired."""
         now_ms = self._clock.now_ms()
         successor = _new_refresh()
         family = await self._records.tokens.rotate(
@@ -100,7 +133,7 @@ class Authority:
         )
         if isinstance(family, str):
             await self._refuse(f"family:{family}")
-            raise TokenInvalid
+            raise TokenRevoked("This refresh token was used before, so its log-in is ended; log in again.")
         if family.device is not None:
             require_present(await self.rosters.get(family.account), family.device, family.login_at)
         return self._grant(family, successor)
@@ -108,11 +141,15 @@ class Authority:
     # -- checking -----------------------------------------------------------------------------------------------
 
     def verify(self, token: str) -> Claims:
-        """What the access token says. Blocks on nothing. Raises TokenInvalid, TokenExpired."""
+        """What the access token says. Blocks on nothing. Raises TokenInvalid, TokenRevoked, TokenExpired."""
         claims = self._access.read(token, self._clock.now_ms())
-        if f"jti:{claims.token_id}" in self._revoked or f"family:{claims.family}" in self._revoked:
-            raise TokenInvalid
+        self.require_good(claims)
         return claims
+
+    def require_good(self, claims: Claims | Identity) -> None:
+        """Whoever was checked before is still good. Raises TokenRevoked."""
+        if self.revocations.covers(claims):
+            raise TokenRevoked
 
     async def identify(self, token: str) -> Claims:
         """`verify`, and the device that the token is bound to was not removed since. Raises DeviceUnknown too."""
@@ -123,44 +160,57 @@ class Authority:
 
     # -- revoking -----------------------------------------------------------------------------------------------
 
-    async def revoke(self, token: str) -> Family | None:
-        """The token is refused from now on, a refresh token with its whole family; None when it was no token of ours.
-
-        Answers whose it was, for live connections to be closed.
-        """
+    async def revoke(self, token: str) -> None:
+        """The token is refused from now on, a refresh token with its whole family. Nothing when it is none of ours."""
         if token.startswith(_REFRESH_PREFIX):
             family = await self._records.tokens.family_of(digest(token))
             if family is not None:
                 await self._records.tokens.revoke_family(family.id, self._clock.now_ms())
-                await self._refuse(f"family:{family.id}")
-            return family
+                await self._refuse(f"family:{family.id}", family.account)
+            return
         try:
             claims = self.verify(token)
-        except (TokenInvalid, TokenExpired):
-            return None
-        await self._refuse(f"jti:{claims.token_id}")
-        return Family(claims.family, claims.account, claims.login_at, claims.device, claims.session)
+        except (TokenInvalid, TokenRevoked, TokenExpired):
+            return
+        await self._refuse(f"jti:{claims.token_id}", claims.account)
+
+    async def revoke_account(self, account: AccountId, *, kept: Claims | None = None, for_ever: bool = False) -> None:
+        """Every token of the account from log-ins until now is refused, refresh tokens and one-time codes too.
+
+        ``kept`` is a token whose log-in stays. A log-in after this moment is good again; ``for_ever`` refuses those
+        as well: the account is going away.
+        """
+        await self.revocations.end_logins(account, self._whole(account, self._clock.now_ms(), kept, for_ever=for_ever))
 
     async def remove_device(self, account: AccountId, device: DeviceId) -> None:
         """The device is removed, and no token bound to it works any more. Raises DeviceUnknown."""
         await self.rosters.remove(account, device)
+        await self.revocations.tell_roster(account)
         for family in await self._records.tokens.revoke_device(account, device, self._clock.now_ms()):
-            await self._refuse(f"family:{family}")
+            await self._refuse(f"family:{family}", account)
 
-    async def _refuse(self, subject: str) -> None:
-        now_ms = self._clock.now_ms()
-        until = now_ms + self.rules.access_token_ms
-        for old in [known for known, end in self._revoked.items() if end <= now_ms]:
-            del self._revoked[old]
-        # Memory first: from here on this node refuses it, whatever the table answers.
-        self._revoked[subject] = until
-        await self._records.tokens.add_revocation(subject, until)
+    async def catch_up(self) -> None:
+        """What other processes revoked, and which devices they removed, holds here too; listeners were told."""
+        for account in await self.revocations.catch_up():
+            self.rosters.changed(account, await self._records.devices.roster(account))
 
     async def load(self) -> None:
         """What was revoked before this process began is refused; rows that no longer matter are gone."""
-        now_ms = self._clock.now_ms()
-        await self._records.tokens.forget_expired(now_ms)
-        self._revoked |= await self._records.tokens.revocations(now_ms)
+        await self._records.tokens.forget_expired(self._clock.now_ms())
+        await self.revocations.catch_up()
+
+    async def _refuse(self, subject: str, account: AccountId | None = None) -> None:
+        await self.revocations.refuse(subject, self._until(), account=account)
+
+    def _whole(self, account: AccountId, now_ms: int, kept: Claims | None, *, for_ever: bool = False) -> Revocation:
+        if for_ever:
+            return Revocation(f"account:{account}", FOR_EVER, FOR_EVER)
+        stays = None if kept is None else kept.family or kept.token_id
+        return Revocation(f"account:{account}", self._until(), now_ms, stays)
+
+    def _until(self) -> int:
+        """When the last access token that was issued by now is void anyway, by any process' clock."""
+        return self._clock.now_ms() + self.rules.access_token_ms + CLOCKS_APART_MS
 
     # -- one-time codes -----------------------------------------------------------------------------------------
 

@@ -50,6 +50,14 @@ class AccountGatekeeper:
             return
         self._answer(self._register(claims, device), done)
 
+    def refused(self, identity: Identity) -> str:
+        """See `ports.Gatekeeper.refused`."""
+        try:
+            self._authority.require_good(identity)
+        except SyncBridgeError as error:
+            return error.code
+        return ""
+
     def renew(
         self, token: str, account: AccountId, device: DeviceId, done: Callable[[Identity | Refusal], None]
     ) -> None:
@@ -69,12 +77,14 @@ class AccountGatekeeper:
         except NotFound as error:
             # The token is good and its account is not there any more.
             raise TokenInvalid from error
+        self._authority.require_good(claims)  # it may have been revoked while the database was asked
         return _admission(claims, device, roster)
 
     async def _present(self, claims: Claims, device: DeviceId) -> Identity:
         roster = await self._authority.rosters.get(claims.account)
         if roster.get(device) is None:
             raise DeviceUnknown
+        self._authority.require_good(claims)
         return _identity(claims)
 
     def _answer(self, work: Coroutine[Any, Any, _Answer], done: Callable[[_Answer | Refusal], None]) -> None:
@@ -100,7 +110,17 @@ def _is_unchanged(roster: Roster, device: DeviceInfo) -> bool:
 
 
 def _identity(claims: Claims) -> Identity:
-    return Identity(claims.account, claims.expires_at, claims.token_id, claims.device, claims.session)
+    return Identity(
+        claims.account,
+        claims.expires_at,
+        claims.token_id,
+        claims.device,
+        claims.session,
+        claims.family,
+        claims.login_at,
+        claims.issued_at,
+        claims.kid,
+    )
 
 
 def _admission(claims: Claims, device: DeviceInfo, roster: Roster) -> Admission:

@@ -7,7 +7,7 @@
     |   |-- BadMessage  UnknownType  MessageTooLarge  UnsupportedMediaType  ValidationFailed  MethodNotAllowed
     |   |-- PatchError               PatchTestFailed  DepthExceeded  StateTooLarge  PolicyError
     |   |-- HelloRequired  AlreadyHello  HelloTimeout  ProtocolUnsupported
-    |   |-- TokenMissing  TokenInvalid  TokenExpired  BadCredentials  Forbidden  OriginForbidden
+    |   |-- TokenMissing  TokenInvalid  TokenRevoked  TokenExpired  BadCredentials  Forbidden  OriginForbidden
     |   |-- NotFound  AccountExists  DeviceLimit  DeviceReplaced  DeviceUnknown
     |   |-- NotJoined  JoinsExceeded  SessionEnded  EpochUnknown  BaseInFuture  BaseTooOld
     |   |-- SeqGap  SeqConflict  SeqSettled  ContextRefused
@@ -75,6 +75,7 @@ from syncbridge.errors.identity import (
     TokenExpired,
     TokenInvalid,
     TokenMissing,
+    TokenRevoked,
 )
 from syncbridge.errors.sync import (
     BaseInFuture,
@@ -173,6 +174,7 @@ __all__ = [
     "TokenExpired",
     "TokenInvalid",
     "TokenMissing",
+    "TokenRevoked",
     "TooSlow",
     "Unavailable",
     "UnknownType",

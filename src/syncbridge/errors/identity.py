@@ -39,7 +39,14 @@ class TokenInvalid(ClientFault):
     code = "token_invalid"
     http_status = 401
     close_code = 4401
-    meaning = "The token is not one of ours, or was revoked."
+    meaning = "The token is none that is taken here, or its key is retired; get a new one."
+
+
+class TokenRevoked(ClientFault):
+    code = "token_revoked"
+    http_status = 401
+    close_code = 4403
+    meaning = "The token was revoked; log in again."
 
 
 class TokenExpired(ClientFault):

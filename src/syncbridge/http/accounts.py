@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, SecretStr
 
 from syncbridge.core.ids import DeviceId
-from syncbridge.errors import TokenInvalid
+from syncbridge.errors import BadCredentials, TokenInvalid
 from syncbridge.http.auth import TokenPair, device_field, pair
 from syncbridge.http.context import AccountClaims, Ctx, address_of
 from syncbridge.http.strict import StrictRoute
@@ -34,6 +34,13 @@ class Me(BaseModel):
     devices_max: int
 
 
+class PasswordChange(BaseModel):
+    """The password there is, and the one there shall be."""
+
+    current: SecretStr
+    new: SecretStr = Field(description="8 to 1024 characters, any.")
+
+
 @router.post("/accounts", status_code=201)
 async def create_account(request: Request, context: Ctx, body: NewAccount) -> TokenPair:
     """The account exists, and this is its first pair of tokens."""
@@ -56,3 +63,16 @@ async def me(context: Ctx, claims: AccountClaims) -> Me:
         devices=len(roster.devices),
         devices_max=context.authority.rosters.devices_max,
     )
+
+
+@router.put("/me/password", status_code=204)
+async def change_password(context: Ctx, claims: AccountClaims, body: PasswordChange) -> Response:
+    """The new password is in force, and every log-in but this one is ended: whoever knew the old one is out."""
+    guessed = f"account {claims.account}"
+    context.guesses.require(guessed)
+    try:
+        await context.authority.change_password(claims, body.current.get_secret_value(), body.new.get_secret_value())
+    except BadCredentials:
+        context.guesses.take(guessed)
+        raise
+    return Response(status_code=204)

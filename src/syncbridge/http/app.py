@@ -43,13 +43,14 @@ def build_app(
 ) -> FastAPI:
     """The application over these services. It owns none of them: whoever opened them closes them.
 
-    It watches the records' health, and passes every change of an account's devices on to the live sessions; other
-    dependencies are added by ``health_report.watch``.
+    It watches the records' health, and passes every change of an account's devices, and every revocation, on to the
+    live sessions; other dependencies are added by ``health_report.watch``.
     """
     rules = authority.rules
     report = health_report or Health(__version__)
     report.watch("records", records.is_healthy)
     authority.rosters.follow(service.roster_changed)
+    authority.revocations.follow(service.recheck)
     app = bare_app()
     app.state.context = Context(
         service=service,

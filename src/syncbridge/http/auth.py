@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Discriminator, Field, SecretStr, Tag
 
 from syncbridge.auth import Grant
 from syncbridge.core.ids import DeviceId
-from syncbridge.errors import BadCredentials, TokenInvalid
-from syncbridge.http.context import Context, Ctx, address_of
+from syncbridge.errors import BadCredentials
+from syncbridge.http.context import AccountClaims, Context, Ctx, address_of
 from syncbridge.http.strict import StrictRoute
 
 router = APIRouter(prefix="/v1/auth", tags=["auth"], route_class=StrictRoute)
@@ -91,9 +91,18 @@ async def token(request: Request, context: Ctx, body: AnyGrant) -> TokenPair:
 async def revoke(request: Request, context: Ctx, body: Revocation) -> Response:
     """The token is refused from now on; the same answer for a token that was none (RFC 7009 section 2.2)."""
     context.logins.take(address_of(request))
-    family = await context.authority.revoke(body.token.get_secret_value())
-    if family is not None and family.device is not None:
-        context.service.disconnect(family.account, family.device, TokenInvalid.code)
+    await context.authority.revoke(body.token.get_secret_value())
+    return Response(status_code=204)
+
+
+@router.post("/revoke-all", status_code=204)
+async def revoke_all(
+    context: Ctx,
+    claims: AccountClaims,
+    keep_current: Annotated[bool, Query(description="The log-in of the token that asks stays.")] = False,
+) -> Response:
+    """Every log-in of the account is ended on every device, and live connections are closed: "log out everywhere"."""
+    await context.authority.revoke_account(claims.account, kept=claims if keep_current else None)
     return Response(status_code=204)
 
 

@@ -18,6 +18,7 @@ from syncbridge.records.devices import Device, Devices, Roster
 from syncbridge.records.directory import Directory
 from syncbridge.records.keys import SigningKey, SigningKeys
 from syncbridge.records.pairing import PairingCodes, Redeemed
+from syncbridge.records.revocations import Revocation, RevocationTable
 from syncbridge.records.sessions import SessionRecord, Sessions
 from syncbridge.records.snapshots import SnapshotRecord, Snapshots
 from syncbridge.records.tokens import Family, Tokens
@@ -28,6 +29,7 @@ __all__ = [
     "Family",
     "Records",
     "Redeemed",
+    "Revocation",
     "Roster",
     "SessionRecord",
     "SigningKey",
@@ -48,6 +50,7 @@ class Records:
         self.directory = Directory(database)
         self.snapshots = Snapshots(database)
         self.tokens = Tokens(database)
+        self.revocations = RevocationTable(database)
         self.pairing = PairingCodes(database)
         self.keys = SigningKeys(database)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from syncbridge.core.ids import AccountId
 from syncbridge.errors import AccountExists
 from syncbridge.records.database import Database
+from syncbridge.records.revocations import Revocation, end_logins_within
 from syncbridge.records.schema import accounts
 
 
@@ -49,13 +50,30 @@ class Accounts:
 
     async def credentials(self, email: str) -> tuple[Account, str] | None:
         """The account with this address and its password hash."""
+        return await self._credentials(accounts.c.email == email)
+
+    async def credentials_of(self, account: AccountId) -> tuple[Account, str] | None:
+        """The account and its password hash."""
+        return await self._credentials(accounts.c.id == account)
+
+    async def _credentials(self, which: ColumnElement[bool]) -> tuple[Account, str] | None:
         async with self._database.reading() as connection:
-            row = (await connection.execute(select(accounts).where(accounts.c.email == email))).one_or_none()
+            row = (await connection.execute(select(accounts).where(which))).one_or_none()
         return None if row is None else (Account(AccountId(row.id), row.email, row.created_at), row.password_hash)
 
-    async def set_password_hash(self, account: AccountId, password_hash: str) -> None:
-        """The stored hash is this one: the same password under newer parameters."""
+    async def renew_hash(self, account: AccountId, old: str, new: str) -> None:
+        """The stored hash is the new one, where it was the old one: the same password under newer parameters."""
+        mine = (accounts.c.id == account) & (accounts.c.password_hash == old)
         async with self._database.transaction() as connection:
-            await connection.execute(
-                update(accounts).where(accounts.c.id == account).values(password_hash=password_hash)
-            )
+            await connection.execute(update(accounts).where(mine).values(password_hash=new))
+
+    async def change_password(
+        self, account: AccountId, old: str, new: str, revocation: Revocation, now_ms: int
+    ) -> Revocation | None:
+        """The hash is the new one and the log-ins are ended, both or neither; None when the old one is not in force."""
+        mine = (accounts.c.id == account) & (accounts.c.password_hash == old)
+        async with self._database.transaction() as connection:
+            changed = await connection.execute(update(accounts).where(mine).values(password_hash=new))
+            if changed.rowcount == 0:
+                return None
+            return await end_logins_within(connection, revocation, account, now_ms)

@@ -73,5 +73,5 @@ class PairingCodes:
                 connection, account, device, login_at=now_ms, devices_max=devices_max, now_ms=now_ms
             )
             family = Family(family_id, account, now_ms, DeviceId(device.id), SessionId(row.session))
-            await begin_within(connection, family, refresh_digest, refresh_expires_at)
+            family = await begin_within(connection, family, refresh_digest, refresh_expires_at)
         return Redeemed(family, roster)

@@ -119,10 +119,13 @@ refresh_tokens = Table(
 revocations = Table(
     "revocations",
     metadata,
-    Column("subject", String(80), primary_key=True),  # "jti:...", "family:..." all of a log-in's, "account:..."
+    Column("subject", String(80), primary_key=True),  # see records.revocations
     Column("expires_at", BigInteger, nullable=False, index=True),  # when the last token it covers is void anyway
-    # Other processes ask for what is new; 0 in rows of the first release.
+    # When it was written, and its place in the order of writing: other processes ask for what is new.
+    # 0 in rows of the first release.
     Column("created_at", BigInteger, nullable=False, server_default="0", index=True),
+    Column("before", BigInteger),  # of an account: log-ins up to this moment
+    Column("kept", Id),  # and the one log-in among them that stays
 )
 
 pairing_codes = Table(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
-from syncbridge.errors import TokenExpired, TokenInvalid
+from syncbridge.errors import TokenExpired, TokenInvalid, TokenRevoked
 from syncbridge.records.database import Database
-from syncbridge.records.schema import refresh_tokens, revocations, token_families
+from syncbridge.records.revocations import FOR_EVER
+from syncbridge.records.schema import accounts, refresh_tokens, revocations, token_families
 
 
 class Family(Struct, frozen=True):
@@ -28,16 +30,30 @@ class Tokens:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def begin(self, family: Family, digest: bytes, expires_at: int) -> None:
-        """The family exists with its first refresh token."""
+    async def begin(
+        self, family: Family, digest: bytes, expires_at: int, *, password_hash: str | None = None
+    ) -> Family | None:
+        """The family exists with its first refresh token; answers it as it stands.
+
+        None, and nothing exists, when the account is gone or going, or, where ``password_hash`` is given, has another
+        by now: a log-in that began with the old password must not outlive its change.
+        """
+        mine = select(accounts.c.password_hash).where(accounts.c.id == family.account).with_for_update()
         async with self._database.transaction() as connection:
-            await begin_within(connection, family, digest, expires_at)
+            held = (await connection.execute(mine)).scalar_one_or_none()
+            if held is None or password_hash not in (None, held):
+                return None
+            begun = await begin_within(connection, family, digest, expires_at)
+            if begun.login_at > FOR_EVER:
+                await connection.rollback()
+                return None
+        return begun
 
     async def rotate(self, digest: bytes, successor: bytes, *, expires_at: int, now_ms: int) -> Family | str:
         """The refresh token is used up and ``successor`` stands in its place; answers its family.
 
         A token that was used before is in two hands: its family is revoked, and the family's id is answered as a
-        string, for the caller to refuse its access tokens too. Raises TokenInvalid or TokenExpired.
+        string, for the caller to refuse its access tokens too. Raises TokenInvalid, TokenRevoked or TokenExpired.
         """
         async with self._database.transaction() as connection:
             row = (
@@ -48,8 +64,10 @@ class Tokens:
                     .with_for_update()
                 )
             ).one_or_none()
-            if row is None or row.revoked_at is not None:
+            if row is None:
                 raise TokenInvalid
+            if row.revoked_at is not None:
+                raise TokenRevoked
             if row.used_at is not None:
                 await _revoke(connection, row.id, now_ms)
                 return str(row.id)
@@ -91,21 +109,6 @@ class Tokens:
             await connection.execute(update(token_families).where(mine).values(revoked_at=now_ms))
         return ids
 
-    async def add_revocation(self, subject: str, expires_at: int) -> None:
-        """Access tokens of this subject are refused until ``expires_at``, after a restart too."""
-        async with self._database.transaction() as connection:
-            known = await connection.execute(
-                update(revocations).where(revocations.c.subject == subject).values(expires_at=expires_at)
-            )
-            if known.rowcount == 0:
-                await connection.execute(insert(revocations).values(subject=subject, expires_at=expires_at))
-
-    async def revocations(self, now_ms: int) -> dict[str, int]:
-        """Everything that is refused now, with when that ends."""
-        query = select(revocations).where(revocations.c.expires_at > now_ms)
-        async with self._database.reading() as connection:
-            return {row.subject: row.expires_at for row in (await connection.execute(query)).all()}
-
     async def forget_expired(self, now_ms: int) -> int:
         """What no longer matters is gone: expired tokens, families without any, revocations; how many rows."""
         async with self._database.transaction() as connection:
@@ -118,11 +121,18 @@ class Tokens:
             return sum([(await connection.execute(statement)).rowcount for statement in statements])
 
 
-async def begin_within(connection: AsyncConnection, family: Family, digest: bytes, expires_at: int) -> None:
-    """`Tokens.begin` inside a transaction that does more."""
-    row = {name: getattr(family, name) for name in family.__struct_fields__}
+async def begin_within(connection: AsyncConnection, family: Family, digest: bytes, expires_at: int) -> Family:
+    """`Tokens.begin` inside a transaction that does more.
+
+    A log-in after the account's revocation is good, so its moment lies after that one's, whatever the clocks say.
+    """
+    before = select(revocations.c.before).where(revocations.c.subject == f"account:{family.account}")
+    ended_at = (await connection.execute(before)).scalar_one_or_none() or 0
+    begun = replace(family, login_at=max(family.login_at, ended_at + 1))
+    row = {name: getattr(begun, name) for name in begun.__struct_fields__}
     await connection.execute(insert(token_families).values(row))
-    await connection.execute(insert(refresh_tokens).values(digest=digest, family=family.id, expires_at=expires_at))
+    await connection.execute(insert(refresh_tokens).values(digest=digest, family=begun.id, expires_at=expires_at))
+    return begun
 
 
 async def _revoke(connection: AsyncConnection, family: str, now_ms: int) -> None:

@@ -34,3 +34,15 @@ class Accounts:
         for driver in drivers:
             engine.post_connection(driver, Dismissed(code))
         return len(drivers)
+
+    def recheck(self, account: AccountId | None) -> int:
+        """Connections of the account (or all) whose token the gate refuses by now are closed; how many there were."""
+        engine = self._engine
+        drivers = list(engine.hub.by_connection.values()) if account is None else engine.hub.of_account(account)
+        closed = 0
+        for driver in drivers:
+            code = "" if driver.identity is None else engine.gatekeeper.refused(driver.identity)
+            if code:
+                engine.post_connection(driver, Dismissed(code))
+                closed += 1
+        return closed

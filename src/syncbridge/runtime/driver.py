@@ -62,7 +62,7 @@ class ConnectionDriver:
     Order        what the machine sends leaves in the order it was ordered, entries of its sessions included.
     """
 
-    __slots__ = ("_engine", "client_address", "connection", "heard_at", "machine", "outlet", "timers")
+    __slots__ = ("_engine", "client_address", "connection", "heard_at", "identity", "machine", "outlet", "timers")
 
     def __init__(self, engine: Engine, connection: ConnectionId, client_address: str) -> None:
         self._engine = engine
@@ -72,6 +72,7 @@ class ConnectionDriver:
         self.outlet: Outlet | None = None
         self.timers = Timers(engine.clock, engine.call_at, self._on_timer)
         self.heard_at = 0
+        self.identity: Identity | None = None  # of the token in force, by which its revocation is judged
 
     # -- the socket ---------------------------------------------------------------------------------------------
 
@@ -202,7 +203,7 @@ class ConnectionDriver:
         if isinstance(answer, Refusal):
             self._engine.post_connection(self, Refused(answer.code, answer.message, answer.devices))
             return
-        identity = answer.identity
+        identity = self.identity = answer.identity
         admitted = Admitted(identity.account, answer.device.id, identity.expires_at, answer.roster, identity.session)  # type: ignore[arg-type]
         self._engine.post_connection(self, admitted)
 
@@ -210,6 +211,7 @@ class ConnectionDriver:
         if isinstance(answer, Refusal):
             self._engine.post_connection(self, Refused(answer.code, answer.message, answer.devices))
         else:
+            self.identity = answer
             self._engine.post_connection(self, Renewed(answer.expires_at))
 
     def _on_timer(self, name: str) -> None:

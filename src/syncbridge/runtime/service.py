@@ -177,6 +177,9 @@ class LiveSessionService:
     def disconnect(self, account: AccountId, device: DeviceId | None, code: str) -> int:
         return self._accounts.disconnect(account, device, code)
 
+    def recheck(self, account: AccountId | None) -> int:
+        return self._accounts.recheck(account)
+
     def is_online(self, account: AccountId, device: DeviceId) -> bool:
         return self._engine.hub.of_device(account, device) is not None
 

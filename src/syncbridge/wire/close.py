@@ -45,7 +45,7 @@ REASONS: Final[dict[int, str]] = {
     CloseCode.TRY_AGAIN_LATER: "The node is at its limit; reconnect later.",
     CloseCode.BAD_MESSAGE: "Too many messages that the protocol does not know.",
     CloseCode.UNAUTHENTICATED: "The token is missing, invalid or expired.",
-    CloseCode.FORBIDDEN: "This identity may not do this.",
+    CloseCode.FORBIDDEN: "This identity may not do this, or was revoked.",
     CloseCode.TOO_SLOW: "The device reads nothing; reconnect and resume.",
     CloseCode.REPLACED: "The same device connected again.",
     CloseCode.RATE_LIMITED: "Too many frames a second.",

@@ -17,7 +17,9 @@ NOW_MS = 1_790_000_000_000
 SECRET = b"k" * 32
 KEY = SigningKey("key-1", SECRET, NOW_MS)
 TOKENS = AccessTokens([KEY], issuer="iss", audience="aud")
-CLAIMS = Claims(AccountId("acc"), "jti", "fam", NOW_MS + 900_000, NOW_MS, DeviceId("tv"), SessionId("ses"))
+CLAIMS = Claims(
+    AccountId("acc"), "jti", "fam", NOW_MS + 900_000, NOW_MS, DeviceId("tv"), SessionId("ses"), NOW_MS, "key-1"
+)
 
 
 def payload(**changes: Any) -> dict[str, Any]:

@@ -117,6 +117,10 @@ class FakeService:
         self.calls.append(("disconnect", account, device, code))
         return 1
 
+    def recheck(self, account: AccountId | None) -> int:
+        self.calls.append(("recheck", account))
+        return 1
+
     def is_online(self, account: AccountId, device: DeviceId) -> bool:
         return device in self.online
 

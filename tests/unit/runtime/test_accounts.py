@@ -39,3 +39,20 @@ def test_disconnect_closes_one_device_or_all_of_the_account_and_no_other(world: 
     assert world.accounts.disconnect(ANN, None, "token_invalid") == 2
     assert phone.outlet.closed is not None
     assert stranger.outlet.closed is None
+
+
+def test_connections_whose_token_is_revoked_are_closed_with_the_reason_and_no_others(world: World) -> None:
+    phone, stranger, early = world.device("phone", "s1"), world.device("phone", account="bob"), world.connect()
+    tv = world.device("tv", "s1")
+    tv.say(type="auth", token="ann")
+    world.gate.revoked.add("t1")
+    assert world.accounts.recheck(ANN) == 1
+    assert phone.outlet.closed is not None
+    assert (phone.outlet.closed[0], phone.outlet.take()[-1]["code"]) == (4403, "token_revoked")
+    # The token that `auth` gave is another one; nobody has said hello on the third.
+    assert [one.outlet.closed for one in (tv, stranger, early)] == [None, None, None]
+    assert world.accounts.recheck(None) == 2
+    assert stranger.outlet.closed is not None
+    world.gate.revoked.add("t2")
+    world.accounts.recheck(ANN)
+    assert tv.outlet.closed is not None

@@ -113,6 +113,7 @@ class Gate:
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
         self.rosters: dict[str, dict[str, DeviceInfo]] = {}
+        self.revoked: set[str] = set()
 
     def admit(self, token: str, device: DeviceInfo, done: Callable[[Admission | Refusal], None]) -> None:
         account, _, session = token.partition("/")
@@ -133,6 +134,9 @@ class Gate:
             done(Refusal("token_invalid", "no such token"))
         else:
             done(Identity(account, self._loop.now_ms() + 2 * DAY_MS, "t2", device))
+
+    def refused(self, identity: Identity) -> str:
+        return "token_revoked" if identity.token_id in self.revoked else ""
 
 
 class Directory:

@@ -21,6 +21,8 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("plan", sa.String(32), nullable=False, server_default="standard"))
     op.add_column("signing_keys", sa.Column("signs_from", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("revocations", sa.Column("created_at", sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column("revocations", sa.Column("before", sa.BigInteger))
+    op.add_column("revocations", sa.Column("kept", _ID))
     op.create_index("ix_revocations_created_at", "revocations", ["created_at"])
     op.create_table(
         "identities",
@@ -74,7 +76,8 @@ def downgrade() -> None:
     for table in ("incidents", "erasures", "idempotency_keys", "identities"):
         op.drop_table(table)
     op.drop_index("ix_revocations_created_at", "revocations")
-    op.drop_column("revocations", "created_at")
+    for column in ("kept", "before", "created_at"):
+        op.drop_column("revocations", column)
     op.drop_column("signing_keys", "signs_from")
     op.drop_column("accounts", "plan")
 

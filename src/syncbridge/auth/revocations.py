@@ -1,0 +1,135 @@
+"""What is refused before its time: in memory for every check, in the table for every process.
+
+Theory. A check must ask nobody, so every process holds all revocations in force; there are few, for each ends with
+the last token that it covers. Whoever revokes writes memory first and the table second: here it holds at once, and
+elsewhere as soon as the others ask for what is new, about once a second. The order of the rows is that of their
+writing, not that of anybody's clock, and each question reaches back a little, for a database that commits two rows
+in another order than it numbered them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+from msgspec.structs import replace
+
+from syncbridge.auth.access import Claims
+from syncbridge.core.ids import AccountId
+from syncbridge.ports import Clock, Identity
+from syncbridge.records import Records
+from syncbridge.records.revocations import Revocation
+
+OVERLAP: Final = 5_000
+PURGE_EVERY_MS: Final = 60_000
+ROSTER_TOLD_MS: Final = 60_000
+_ROSTER: Final = "roster:"
+
+RevocationListener = Callable[[AccountId | None], object]
+"""Told that tokens are refused now which were not: of this account, or of anybody."""
+
+
+class Revocations:
+    """Every revocation in force.
+
+    Blocking   `covers` asks nobody.
+    Order      listeners are told after the memory holds it, and before the table does: nothing live waits for a disk.
+    """
+
+    def __init__(self, records: Records, clock: Clock) -> None:
+        self._records = records
+        self._clock = clock
+        self._held: dict[str, Revocation] = {}
+        self._written = 0
+        self._purged_at = 0
+        self._listeners: list[RevocationListener] = []
+
+    def follow(self, listener: RevocationListener) -> None:
+        """The listener is told after each revocation, made here or by another process."""
+        self._listeners.append(listener)
+
+    def covers(self, identity: Claims | Identity) -> bool:
+        """Whether the token that says this is refused."""
+        held = self._held
+        if not held:
+            return False
+        if f"jti:{identity.token_id}" in held or (identity.family and f"family:{identity.family}" in held):
+            return True
+        whole = held.get(f"account:{identity.account}")
+        if whole is None or whole.kept == (identity.family or identity.token_id):
+            return False
+        # An outside issuer's token is of no log-in of ours: it is judged by when it was issued.
+        return (identity.login_at if identity.family else identity.issued_at) <= whole.before
+
+    def covers_person(self, issuer: str, subject: str, issued_at: int) -> bool:
+        """Whether the token at ``issued_at`` of somebody outside is from before their account was erased."""
+        held = self._held.get(f"identity:{person_digest(issuer, subject)}")
+        return held is not None and issued_at <= held.before
+
+    async def refuse(self, subject: str, until: int, *, account: AccountId | None = None, before: int = 0) -> None:
+        """The subject is refused from now on; the account, where it is known, saves the listeners a search."""
+        revocation = Revocation(subject, until, before)
+        self._hold(revocation)
+        self._tell(account)
+        self._hold(await self._records.revocations.add(revocation, self._clock.now_ms()))
+
+    async def end_logins(self, account: AccountId, revocation: Revocation) -> None:
+        """Every log-in of the account that the revocation covers is ended."""
+        self._hold(revocation)
+        self._tell(account)
+        self.ended(account, await self._records.revocations.end_logins(revocation, account, self._clock.now_ms()))
+
+    def ended(self, account: AccountId, revocation: Revocation) -> None:
+        """The row stands in the table: it is in force here."""
+        self._held[revocation.subject] = revocation
+        self._tell(account)
+
+    async def tell_roster(self, account: AccountId) -> None:
+        """Other processes read the account's devices anew, soon."""
+        now_ms = self._clock.now_ms()
+        row = Revocation(f"{_ROSTER}{account}", now_ms + ROSTER_TOLD_MS)
+        self._held[row.subject] = await self._records.revocations.add(row, now_ms)
+
+    async def catch_up(self) -> list[AccountId]:
+        """What other processes revoked holds here too, and listeners were told.
+
+        Answers whose devices another process changed.
+        """
+        now_ms = self._clock.now_ms()
+        self._purge(now_ms)
+        changed: list[AccountId] = []
+        accounts: set[AccountId | None] = set()
+        for row in await self._records.revocations.since(self._written - OVERLAP, now_ms):
+            self._written = max(self._written, row.written)
+            held = self._held.get(row.subject)
+            if held == row:
+                continue
+            self._held[row.subject] = row
+            kind, _, name = row.subject.partition(":")
+            if kind == "roster":
+                changed.append(AccountId(name))
+            elif held is None or replace(held, written=0) != replace(row, written=0):
+                accounts.add(AccountId(name) if kind == "account" else None)
+        for account in (None,) if None in accounts else accounts:
+            self._tell(account)
+        return changed
+
+    def _hold(self, revocation: Revocation) -> None:
+        self._held[revocation.subject] = revocation.joined(self._held.get(revocation.subject))
+
+    def _tell(self, account: AccountId | None) -> None:
+        for listener in self._listeners:
+            listener(account)
+
+    def _purge(self, now_ms: int) -> None:
+        if now_ms - self._purged_at < PURGE_EVERY_MS:
+            return
+        self._purged_at = now_ms
+        for subject in [known for known, row in self._held.items() if row.expires_at <= now_ms]:
+            del self._held[subject]
+
+
+def person_digest(issuer: str, subject: str) -> str:
+    """Somebody at an outside issuer, as a name that does not tell who."""
+    return hashlib.sha256(f"{issuer}\0{subject}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,40 @@
+"""What an authority does by itself while a service runs: it learns what other processes revoked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from syncbridge.auth.authority import Authority
+from syncbridge.errors import Internal, SyncBridgeError
+
+REVOCATIONS_EVERY_MS: Final = 1_000
+"""Live connections of what another process revoked are closed within 2 s: this, and the time of one question."""
+
+_log = structlog.get_logger("syncbridge.auth")
+
+
+async def keep_up(authority: Authority) -> None:
+    """Runs until it is cancelled; a database that is away delays it, and is told once."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_every(REVOCATIONS_EVERY_MS, "revocations", authority.catch_up))
+
+
+async def _every(every_ms: int, name: str, work: Callable[[], Awaitable[object]]) -> None:
+    is_failing = False
+    while True:
+        await asyncio.sleep(every_ms / 1000)
+        try:
+            await work()
+        except SyncBridgeError as fault:
+            if not is_failing:
+                _log.warning("auth upkeep does not get through; it is tried on", work=name, code=fault.code)
+            is_failing = True
+        except Exception:  # noqa: BLE001 - whatever breaks, it must go on: revocations depend on it
+            _log.exception("auth upkeep error", work=name, code=Internal.code)
+            is_failing = True
+        else:
+            is_failing = False

@@ -1,0 +1,116 @@
+"""What is refused before its time, as every process reads it.
+
+Subjects
+    ``jti:ID``           one access token
+    ``family:ID``        every token of one log-in
+    ``account:ID``       every token of the account from log-ins up to ``before``, but for the log-in ``kept``
+    ``identity:DIGEST``  tokens of somebody at an outside issuer, issued up to ``before``; their account is gone
+    ``roster:ID``        nothing by itself: the account's devices changed, and who keeps them in memory reads them anew
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from syncbridge.core.ids import AccountId
+from syncbridge.records.database import Database
+from syncbridge.records.schema import accounts, pairing_codes, revocations, token_families
+
+FOR_EVER: Final = 2**53 - 1
+"""A moment that never comes."""
+
+
+class Revocation(Struct, frozen=True):
+    """One row. ``written`` is its place in the order in which all processes wrote; about a time in ms."""
+
+    subject: str
+    expires_at: int
+    before: int = 0
+    kept: str | None = None
+    written: int = 0
+
+    def joined(self, older: Revocation | None) -> Revocation:
+        """The two as one: what either refuses is refused."""
+        if older is None:
+            return self
+        before = max(self.before, older.before)
+        kept = self.kept if before < FOR_EVER and self.before >= older.before else None
+        return replace(self, before=before, kept=kept, expires_at=max(self.expires_at, older.expires_at))
+
+
+class RevocationTable:
+    """The table of revocations. Written by any process, read by all of them about once a second."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, revocation: Revocation, now_ms: int) -> Revocation:
+        """It is in force, after a restart too; answers the row as it stands."""
+        async with self._database.transaction() as connection:
+            return await add_within(connection, revocation, now_ms)
+
+    async def since(self, written: int, now_ms: int) -> list[Revocation]:
+        """What was written after ``written`` and is in force, in that order."""
+        query = (
+            select(revocations)
+            .where(revocations.c.created_at > written, revocations.c.expires_at > now_ms)
+            .order_by(revocations.c.created_at)
+        )
+        async with self._database.reading() as connection:
+            return [_revocation(row) for row in (await connection.execute(query)).all()]
+
+    async def end_logins(self, revocation: Revocation, account: AccountId, now_ms: int) -> Revocation:
+        """No refresh token and no one-time code of the account is taken any more, but the kept log-in's; as `add`."""
+        async with self._database.transaction() as connection:
+            return await end_logins_within(connection, revocation, account, now_ms)
+
+
+async def add_within(connection: AsyncConnection, revocation: Revocation, now_ms: int) -> Revocation:
+    """`RevocationTable.add` inside a transaction that does more."""
+    here = revocations.c.subject == revocation.subject
+    held = (await connection.execute(select(revocations).where(here).with_for_update())).one_or_none()
+    newest = (await connection.execute(select(func.max(revocations.c.created_at)))).scalar_one()
+    # In order whatever the writers' clocks say: a reader that asks for what is new must not miss a row.
+    row = replace(
+        revocation.joined(None if held is None else _revocation(held)), written=max(now_ms, (newest or 0) + 1)
+    )
+    values = {"expires_at": row.expires_at, "created_at": row.written, "before": row.before, "kept": row.kept}
+    if held is None:
+        await connection.execute(insert(revocations).values(subject=row.subject, **values))
+    else:
+        await connection.execute(update(revocations).where(here).values(values))
+    return row
+
+
+async def end_logins_within(
+    connection: AsyncConnection, revocation: Revocation, account: AccountId, now_ms: int
+) -> Revocation:
+    """`RevocationTable.end_logins` inside a transaction that does more."""
+    # One after the other with log-ins of the account: none slips through between the look and the mark.
+    await connection.execute(select(accounts.c.id).where(accounts.c.id == account).with_for_update())
+    mine = (token_families.c.account == account) & token_families.c.revoked_at.is_(None)
+    if revocation.kept is not None:
+        revoked = select(token_families.c.id).where(
+            token_families.c.id == revocation.kept, token_families.c.revoked_at.is_not(None)
+        )
+        if (await connection.execute(revoked)).first() is not None:
+            # Another process ended that log-in a moment ago: it must not come back by this.
+            revocation = replace(revocation, kept=None)
+        mine &= token_families.c.id != (revocation.kept or "")
+    newest = select(func.max(token_families.c.login_at)).where(token_families.c.account == account)
+    latest = (await connection.execute(newest)).scalar_one() or 0
+    # Every log-in that there is, also one of a process whose clock is ahead of ours.
+    revocation = replace(revocation, before=max(revocation.before, latest))
+    await connection.execute(update(token_families).where(mine).values(revoked_at=now_ms))
+    # A code made by whoever is thrown out would let them in again.
+    await connection.execute(delete(pairing_codes).where(pairing_codes.c.account == account))
+    return await add_within(connection, revocation, now_ms)
+
+
+def _revocation(row: Row[Any]) -> Revocation:
+    return Revocation(row.subject, row.expires_at, row.before or 0, row.kept, row.created_at)

@@ -1,0 +1,174 @@
+"""Whoever revokes is obeyed here at once, elsewhere by the next question, and after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from syncbridge.auth import Authority, open_authority
+from syncbridge.auth.authority import Grant
+from syncbridge.auth.passwords import Passwords
+from syncbridge.core.ids import AccountId, DeviceId, SessionId
+from syncbridge.core.messages import DeviceInfo
+from syncbridge.errors import BadCredentials, CodeInvalid, SyncBridgeError, TokenRevoked, ValidationFailed
+from syncbridge.limits import Limits
+from syncbridge.records import Records, Revocation, SessionRecord
+from tests.unit.auth.conftest import CHEAP, MovedClock
+
+EMAIL, PASSWORD = "ann@example.com", "correct horse"
+
+
+@pytest.fixture
+async def elsewhere(records: Records, authority: Authority) -> AsyncIterator[Authority]:
+    """Another process over the same records; its clock is half a minute behind."""
+    clock = MovedClock()
+    clock.at_ms -= 30_000
+    opened = await open_authority(records, CHEAP, Limits(), clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+async def ann(authority: Authority) -> AccountId:
+    """An account."""
+    return (await authority.create_account(EMAIL, PASSWORD)).id
+
+
+def is_good(authority: Authority, grant: Grant) -> bool:
+    try:
+        authority.verify(grant.access_token)
+    except TokenRevoked:
+        return False
+    return True
+
+
+async def can_refresh(authority: Authority, grant: Grant) -> bool:
+    try:
+        await authority.refresh(grant.refresh_token)
+    except SyncBridgeError:
+        return False
+    return True
+
+
+async def test_account_revoked_ends_what_was_and_takes_a_login_after(authority: Authority, ann: AccountId) -> None:
+    before = [await authority.begin(ann), await authority.begin(ann, DeviceId("tv"))]
+    stranger = await authority.begin((await authority.create_account("bob@example.com", PASSWORD)).id)
+    await authority.revoke_account(ann)
+    # In the very same millisecond, too: the clock stands still.
+    after = await authority.log_in(EMAIL, PASSWORD)
+    assert [is_good(authority, one) for one in (*before, after, stranger)] == [False, False, True, True]
+    assert [await can_refresh(authority, one) for one in (*before, after)] == [False, False, True]
+
+
+async def test_login_that_is_kept_stays_and_goes_on_by_refresh(authority: Authority, ann: AccountId) -> None:
+    mine, other = await authority.begin(ann), await authority.begin(ann)
+    await authority.revoke_account(ann, kept=mine.claims)
+    assert (is_good(authority, mine), is_good(authority, other)) == (True, False)
+    assert is_good(authority, await authority.refresh(mine.refresh_token))
+    await authority.revoke_account(ann)
+    assert not is_good(authority, mine)
+
+
+async def test_account_refused_for_ever_is_refused_in_any_later_revocation(
+    authority: Authority, ann: AccountId, clock: MovedClock
+) -> None:
+    grant = await authority.begin(ann)
+    await authority.revoke_account(ann, for_ever=True)
+    await authority.revoke_account(ann, kept=grant.claims)
+    clock.at_ms += 10_000_000_000
+    await authority.catch_up()
+    assert authority.revocations.covers(grant.claims)
+    with pytest.raises(BadCredentials):
+        await authority.log_in(EMAIL, PASSWORD)
+
+
+async def test_code_made_before_lets_nobody_back_in(authority: Authority, records: Records, ann: AccountId) -> None:
+    await records.sessions.add(SessionRecord(SessionId("ses"), ann, "custom", "", {}, 1, "active", 1, None, 1))
+    code, _ = await authority.new_code(ann, SessionId("ses"))
+    await authority.revoke_account(ann)
+    with pytest.raises(CodeInvalid):
+        await authority.redeem(code, DeviceInfo("tv"))
+
+
+@pytest.mark.parametrize("subject", ["token", "refresh", "account", "device", "password"])
+async def test_another_process_learns_of_it_by_asking_whatever_the_clocks_say(
+    authority: Authority, elsewhere: Authority, ann: AccountId, subject: str
+) -> None:
+    hit, spared = await authority.begin(ann, DeviceId("tv")), await authority.begin(ann, DeviceId("phone"))
+    for device in ("tv", "phone"):
+        await authority.rosters.register(ann, DeviceInfo(device), hit.claims.login_at)
+    told: list[AccountId | None] = []
+    removed: list[int] = []
+    authority.revocations.follow(told.append)
+    authority.rosters.follow(lambda _, roster: removed.append(len(roster)))
+    await authority.catch_up()
+    told.clear()
+    if subject == "token":
+        await elsewhere.revoke(hit.access_token)
+    elif subject == "refresh":
+        await elsewhere.revoke(hit.refresh_token)
+    elif subject == "account":
+        await elsewhere.revoke_account(ann, kept=spared.claims)
+    elif subject == "device":
+        await elsewhere.remove_device(ann, DeviceId("tv"))
+    else:
+        await elsewhere.change_password(spared.claims, PASSWORD, "another horse")
+    assert is_good(authority, hit)
+    await authority.catch_up()
+    assert (is_good(authority, hit), is_good(authority, spared)) == (False, True)
+    assert len(told) == 1
+    # Good on both sides, though the other's clock has not come to the moment of the revocation.
+    again = await elsewhere.begin(ann)
+    assert (is_good(authority, again), is_good(elsewhere, again)) == (True, True)
+    assert removed == ([1] if subject == "device" else [])
+    await authority.catch_up()
+    assert len(told) == 1
+
+
+async def test_rows_are_in_the_order_of_their_writing_whatever_the_clocks_say(records: Records) -> None:
+    table = records.revocations
+    for number, now_ms in enumerate((500, 100, 100, 700)):
+        await table.add(Revocation(f"jti:{number}", 10_000), now_ms)
+    rows = await table.since(0, 0)
+    assert [row.subject for row in rows] == [f"jti:{number}" for number in range(4)]
+    assert [row.written for row in rows] == [500, 501, 502, 700]
+
+
+async def test_revocation_that_is_over_is_forgotten(authority: Authority, ann: AccountId, clock: MovedClock) -> None:
+    grant = await authority.begin(ann)
+    await authority.revoke(grant.access_token)
+    clock.at_ms += 900_000 + 60_000
+    await authority.catch_up()
+    assert not authority.revocations.covers(grant.claims)
+
+
+async def test_password_is_changed_and_whoever_knew_the_old_one_is_out(authority: Authority, ann: AccountId) -> None:
+    mine, other = await authority.log_in(EMAIL, PASSWORD), await authority.log_in(EMAIL, PASSWORD)
+    with pytest.raises(BadCredentials):
+        await authority.change_password(mine.claims, "wrong", "another horse")
+    with pytest.raises(ValidationFailed):
+        await authority.change_password(mine.claims, PASSWORD, "short")
+    assert is_good(authority, other)
+    await authority.change_password(mine.claims, PASSWORD, "another horse")
+    assert (is_good(authority, mine), is_good(authority, other)) == (True, False)
+    with pytest.raises(BadCredentials):
+        await authority.log_in(EMAIL, PASSWORD)
+    assert (await authority.log_in(EMAIL, "another horse")).claims.account == ann
+
+
+async def test_login_that_began_with_the_old_password_does_not_outlive_its_change(
+    authority: Authority, ann: AccountId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = await authority.log_in(EMAIL, PASSWORD)
+    verify = Passwords.verify
+
+    async def overtaken(self: Passwords, stored: str | None, password: str) -> bool:
+        monkeypatch.setattr(Passwords, "verify", verify)
+        is_right = await verify(self, stored, password)
+        await authority.change_password(mine.claims, PASSWORD, "another horse")
+        return is_right
+
+    monkeypatch.setattr(Passwords, "verify", overtaken)
+    with pytest.raises(BadCredentials):
+        await authority.log_in(EMAIL, PASSWORD)
