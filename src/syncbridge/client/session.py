@@ -421,7 +421,17 @@ def _owned(value: Any) -> Any:
     """A copy that the caller cannot change any more; every peer can hold it."""
     value = plain(value)
     check(value)
+    if _holds_nul(value):
+        raise ValidationFailed("no peer takes a string that holds NUL")
     return value
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(name) or _holds_nul(child) for name, child in value.items())
+    return isinstance(value, list) and any(_holds_nul(child) for child in value)
 
 
 def _is_same(a: Any, b: Any) -> bool:

@@ -2,7 +2,7 @@
 
 A frame is accepted or refused with a `SyncBridgeError` that names the place (``$.ops[3].path``); nothing else is
 ever raised. What JSON parsers let pass and we do not: a name that stands twice in one object, integers beyond
-2**53 - 1, values nested past the limit, `NaN`, lone surrogates.
+2**53 - 1, values nested past the limit, `NaN`, lone surrogates, NUL in a string.
 
 How a doubled name is found without parsing twice. Every member of a JSON object costs the text one structural
 colon. Encoding what was decoded gives back each member that was understood, once, and each colon inside a kept
@@ -25,7 +25,7 @@ from syncbridge._ext import check
 from syncbridge.core.entry import Entry
 from syncbridge.core.messages import AnyClientMessage, Clock, Hello, Push, ServerMessage, Signal
 from syncbridge.errors import BadMessage, DepthExceeded, SyncBridgeError, UnknownType
-from syncbridge.limits import Limits
+from syncbridge.limits import INTEGER_SAFE_MAX, Limits
 
 _PLACE_CHARS_MAX: Final = 200
 _NAME_CHARS_MAX: Final = 40
@@ -94,8 +94,11 @@ class MessageDecoder:
             raise self._fault(frame, error) from None
         except DepthExceeded as error:
             raise BadMessage(error.message) from None
-        if frame.count(b":") != _encode(message).count(b":") or (b"\\" in frame and b"\\u" in frame):
+        has_escape = b"\\" in frame and b"\\u" in frame
+        if has_escape or frame.count(b":") != _encode(message).count(b":"):
             refuse_doubles(frame)
+            if has_escape and b"\\u0000" in frame:
+                refuse_nul(frame)
         return message
 
     def _fault(self, frame: bytes, error: Exception) -> SyncBridgeError:
@@ -120,7 +123,7 @@ class MessageDecoder:
 def _why_malformed(frame: bytes, depth_max: int) -> str | None:
     """The place and the reason, where Python's own, laxer parser gets through; None where it is no JSON at all."""
     try:
-        check(json.loads(frame.decode()), depth_max=depth_max)
+        check(json.loads(frame.decode(), parse_int=_integer), depth_max=depth_max)
     except UnicodeDecodeError:
         return "$: the text is not UTF-8"
     except RecursionError:
@@ -130,6 +133,30 @@ def _why_malformed(frame: bytes, depth_max: int) -> str | None:
     except ValueError:
         return None
     return None
+
+
+def _integer(digits: str) -> int:
+    # Python refuses texts of more than 4,300 digits with an error that knows no place: `check` names it, also of these.
+    return int(digits) if len(digits) <= 17 else INTEGER_SAFE_MAX + 1
+
+
+def refuse_nul(frame: bytes) -> None:
+    """No string and no name in ``frame``, which is JSON, holds NUL; else BadMessage naming the first place.
+
+    PostgreSQL keeps no NUL, a C client ends its strings at one, and a log shows nothing of it.
+    """
+    waiting: deque[tuple[str, Any]] = deque([("$", json.loads(frame))])
+    while waiting:
+        place, node = waiting.popleft()
+        if isinstance(node, str):
+            if "\0" in node:
+                raise BadMessage(f"{place[:_PLACE_CHARS_MAX]}: a string holds NUL")
+        elif isinstance(node, dict):
+            if any("\0" in name for name in node):
+                raise BadMessage(f"{place[:_PLACE_CHARS_MAX]}: a name holds NUL")
+            waiting += [(_spelt(place, name), child) for name, child in node.items()]
+        elif isinstance(node, list):
+            waiting += [(f"{place}[{index}]", child) for index, child in enumerate(node)]
 
 
 # -- doubled names ----------------------------------------------------------------------------------------------

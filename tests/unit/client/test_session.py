@@ -23,6 +23,7 @@ from syncbridge.errors import (
     SyncBridgeError,
     TokenInvalid,
     Unavailable,
+    ValidationFailed,
 )
 from tests.unit.client.fake_service import SERVER_TIME, FakeService
 
@@ -106,6 +107,8 @@ async def test_a_refused_edit_raises_and_its_value_is_listed() -> None:
             await session.set("/no/where", 1)
         with pytest.raises(BadMessage):
             await session.set("/notes", float("nan"))
+        with pytest.raises(ValidationFailed):
+            await session.set("/notes", {"a": ["b\0c"]})
         with pytest.raises(PlayheadIntent):
             await session.update(lambda state: {**state, "playhead": {}})
 

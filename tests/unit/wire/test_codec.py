@@ -70,10 +70,24 @@ def test_defaults_spelt_out_are_the_same_message() -> None:
     assert decode(PUSH[:-1] % b"1" + b',"intent":"edit","fence":null}') == decode(PUSH % b"1")
 
 
-def test_nul_is_data_in_a_string() -> None:
-    message = decode(PUSH % b'"a\\u0000b"')
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        (b'"a\\u0000b"', "$.ops[0].value: a string holds NUL"),
+        (b'{"x":[1,"\\u0000"]}', "$.ops[0].value.x[1]: a string holds NUL"),
+        (b'{"a\\u0000b":1}', "$.ops[0].value: a name holds NUL"),
+    ],
+)
+def test_nul_in_a_string_is_refused_with_its_place(value: bytes, place: str) -> None:
+    with pytest.raises(BadMessage) as refused:
+        decode(PUSH % value)
+    assert refused.value.message == place
+
+
+def test_a_backslash_before_the_digits_of_nul_is_data() -> None:
+    message = decode(PUSH % b'"a\\\\u0000b"')
     assert isinstance(message, Push)
-    assert message.ops[0]["value"] == "a\0b"
+    assert message.ops[0]["value"] == "a\\u0000b"
 
 
 @pytest.mark.parametrize(
@@ -195,13 +209,14 @@ def test_refusing_a_hostile_frame_costs_no_more_than_its_size() -> None:
     assert cost(4_000) < 60 * cost(400)  # 10 when linear, 100 when quadratic
 
 
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
 json_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**53) + 1, 2**53 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
 
