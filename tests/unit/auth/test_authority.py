@@ -1,6 +1,7 @@
 """Log-ins, rotation, revocation and one-time codes."""
 
 import asyncio
+import os
 import threading
 
 import pytest
@@ -8,7 +9,7 @@ from argon2 import PasswordHasher
 
 from syncbridge.auth import Authority, open_authority
 from syncbridge.auth.authority import normal_code
-from syncbridge.auth.passwords import AT_ONCE_MAX, Passwords
+from syncbridge.auth.passwords import AT_ONCE_MAX, NICENESS, Passwords
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import (
@@ -205,6 +206,21 @@ async def test_at_most_two_hashes_run_at_once_and_too_many_waiting_are_refused(
     passwords.close()
     assert most == AT_ONCE_MAX == 2
     assert sum(isinstance(one, RateLimited) for one in outcomes) == 1
+
+
+async def test_hashing_yields_to_the_event_loop(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    priorities: list[int] = []
+    real = Passwords._verify
+
+    def verify(self: Passwords, stored: str | None, password: str) -> bool:
+        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return real(self, stored, password)
+
+    monkeypatch.setattr(Passwords, "_verify", verify)
+    with pytest.raises(BadCredentials):
+        await authority.log_in("nobody@example.com", "wrong password")
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert priorities == [max(own, NICENESS)]
 
 
 async def test_hash_of_older_parameters_is_renewed_at_the_next_login(
