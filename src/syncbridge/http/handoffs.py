@@ -25,7 +25,7 @@ class NewHandoff(BaseModel):
     to: Annotated[str, Field(min_length=1, max_length=64, pattern=ID_PATTERN)] | None = Field(
         None, description="The device that shall go on; for `take` the token's own where it is bound to one."
     )
-    expires_ms: Annotated[int, Field(ge=1)] | None = Field(None, description="How long an offer waits.")
+    expires_ms: Annotated[int, Field(ge=1, strict=True)] | None = Field(None, description="How long an offer waits.")
 
 
 class HandoffView(BaseModel):

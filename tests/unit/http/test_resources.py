@@ -322,6 +322,8 @@ async def test_take_is_done_and_offer_waits(ann: httpx.AsyncClient, session: str
     assert (offered.status_code, offered.json()["outcome"]) == (202, "waiting")
     assert problem(await ann.post(path, json={"mode": "take", "to": "none"})) == (404, "device_unknown")
     assert problem(await ann.post(path, json={"mode": "take"})) == (422, "validation_failed")
+    odd = await ann.post(path, json={"mode": "offer", "to": "tv", "expires_ms": True})
+    assert (odd.status_code, odd.json()["errors"][0]["place"]) == (422, "$.expires_ms")
     long = await ann.post(path, json={"mode": "offer", "to": "tv", "expires_ms": 10**12})
     assert problem(long) == (422, "validation_failed")
 
