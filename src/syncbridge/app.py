@@ -37,6 +37,7 @@ from syncbridge.core.ids import SessionId
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.errors import SyncBridgeError
 from syncbridge.http import Health, build_app
+from syncbridge.net.echo import ECHO_PATH
 from syncbridge.net.handler import Upgrade
 from syncbridge.net.options import ServerOptions, TlsFiles
 from syncbridge.net.outlet import Outlet
@@ -310,6 +311,8 @@ async def _serve(settings: Settings, *, accept_loss: bool) -> int:
         _log.info("SyncBridge is listening", version=__version__)
         for line in service.lines():
             _log.info(line)
+        if settings.test_echo:
+            _log.warning("a TEST ECHO is served to anybody who can connect; never in production", path=ECHO_PATH)
         gc.collect()
         gc.freeze()  # what is alive now stays, and need not be looked at again
         gc.set_threshold(_GC_YOUNG, 20, 50)
@@ -344,6 +347,7 @@ def _server_options(settings: Settings) -> ServerOptions:
         allowed_origins=frozenset(settings.allowed_origins),
         trusted_proxies=frozenset(settings.trusted_proxies),
         connections_max=settings.connections_max,
+        test_echo=settings.test_echo,
         message_bytes_max=limits.message_bytes_max,
         ping_interval_ms=limits.heartbeat_ms,
         idle_timeout_ms=limits.idle_timeout_ms,

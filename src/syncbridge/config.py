@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     )
     trusted_proxies: tuple[str, ...] = Field((), description="Addresses whose X-Forwarded-For is believed.")
     connections_max: int = Field(10_000, ge=1, description="WebSocket connections of this process.")
+    test_echo: bool = Field(
+        False, description="An echo for conformance suites at /v1/test/echo; never where strangers can connect."
+    )
     snapshots_max: int = Field(100, ge=1, le=10_000, description="Labelled snapshots of one session.")
     session_types: dict[str, dict[str, Any]] = Field(
         {}, description="Further session types, or others under a shipped name: policies, ranges and initial by name."

@@ -36,11 +36,15 @@ def serve(
         bool,
         typer.Option("--accept-loss", help="Open a damaged journal once, with the sessions that can be verified."),
     ] = False,
+    test_echo: Annotated[
+        bool,
+        typer.Option("--test-echo", help="Serve /v1/test/echo, for conformance suites. Never in production."),
+    ] = False,
 ) -> None:
     """Run the service until Ctrl-C or SIGTERM; the first start makes its keys and its database."""
     from syncbridge.telemetry import configure_logging
 
-    in_force = settings(config, host=host, port=port, data_dir=data_dir)
+    in_force = settings(config, host=host, port=port, data_dir=data_dir, test_echo=test_echo or None)
     configure_logging(in_force.log_level, in_force.log_format)
     from syncbridge.app import serve as run
 

@@ -7,6 +7,7 @@ from typing import Final
 from syncbridge.wire.close import REASON_BYTES_MAX, REASONS
 
 _TEXT: Final = 0x81
+_BINARY: Final = 0x82
 CLOSE: Final = 0x88
 PING: Final = 0x89
 PONG: Final = 0x8A
@@ -20,9 +21,20 @@ def text_frame(payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
         return _SHORT[size] + payload
+    return _header(_TEXT, size) + payload
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """`payload` as one binary frame."""
+    return _header(_BINARY, len(payload)) + payload
+
+
+def _header(first: int, size: int) -> bytes:
+    if size < 126:
+        return bytes((first, size))
     if size < 65536:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+        return bytes((first, 126)) + size.to_bytes(2, "big")
+    return bytes((first, 127)) + size.to_bytes(8, "big")
 
 
 def control_frame(kind: int, payload: bytes = b"") -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from syncbridge.net.outlet import Outlet
@@ -46,6 +46,14 @@ class SocketHandler(Protocol):
 
     def on_close(self, code: int | None, reason: str) -> None:
         """The connection is gone. `code` is what closed it, None when it broke; `reason` is a fixed sentence."""
+
+
+@runtime_checkable
+class BinaryHandler(SocketHandler, Protocol):
+    """A handler that takes binary messages too; any other's socket is closed with 1003 at the first one."""
+
+    def on_binary(self, frame: bytes) -> None:
+        """One whole binary message, bounded as a text is, and a copy that may be kept."""
 
 
 MakeHandler = Callable[[Upgrade], SocketHandler]

@@ -8,12 +8,13 @@ is not UTF-8, pings without bound. Those are this file.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from syncbridge.net.fragments import Fragments
-from syncbridge.net.handler import SocketHandler
+from syncbridge.net.handler import BinaryHandler, SocketHandler
 from syncbridge.net.outlet import CLOSING, Outlet
 from syncbridge.net.turn import Turn
 from syncbridge.wire.close import CloseCode, read_close
@@ -35,11 +36,12 @@ class Listener(WSListener):
     Danger      a `WSFrame` is a view of picows' read buffer: its payload is copied here and nothing else is kept.
     """
 
-    __slots__ = ("_control_count", "_control_since", "_fragments", "_handler", "_outlet", "_turn")
+    __slots__ = ("_control_count", "_control_since", "_fragments", "_handler", "_on_binary", "_outlet", "_turn")
 
     def __init__(self, turn: Turn, handler: SocketHandler, outlet: Outlet) -> None:
         self._turn = turn
         self._handler = handler
+        self._on_binary = handler.on_binary if isinstance(handler, BinaryHandler) else None
         self._outlet = outlet
         self._fragments: Fragments | None = None
         self._control_since = 0.0
@@ -63,13 +65,16 @@ class Listener(WSListener):
         elif kind is _TEXT and frame.fin and self._fragments is None:
             text = frame.get_payload_as_bytes()
             if text.isascii() or _is_utf8(text):
-                self._hand_on(text)
+                self._hand_on(self._handler.on_text, text)
             else:
                 self._outlet.fail(CloseCode.INVALID_TEXT)
         elif kind is _TEXT or kind is _CONTINUATION:
-            self._take_fragment(frame, is_first=kind is _TEXT)
+            self._take_fragment(frame, kind)
         elif kind is _BINARY:
-            self._outlet.fail(CloseCode.UNSUPPORTED_DATA if self._fragments is None else CloseCode.PROTOCOL_ERROR)
+            if self._on_binary is None and self._fragments is None:
+                self._outlet.fail(CloseCode.UNSUPPORTED_DATA)
+            else:
+                self._take_fragment(frame, kind)  # a whole message is a first fragment and the last one
         elif kind is _CLOSE:
             self._take_close(frame)
         else:
@@ -88,14 +93,14 @@ class Listener(WSListener):
     def resume_writing(self) -> None:
         self._outlet.on_writable()
 
-    def _take_fragment(self, frame: WSFrame, *, is_first: bool) -> None:
+    def _take_fragment(self, frame: WSFrame, kind: WSMsgType) -> None:
         fragments = self._fragments
-        if is_first is (fragments is not None):
+        if (kind is _CONTINUATION) is (fragments is None):
             # A new message inside another, or a continuation of nothing.
             self._outlet.fail(CloseCode.PROTOCOL_ERROR)
             return
         if fragments is None:
-            fragments = self._fragments = Fragments()
+            fragments = self._fragments = Fragments(is_text=kind is _TEXT)
         options = self._turn.options
         fault = fragments.add(
             frame.get_payload_as_bytes(),
@@ -108,7 +113,9 @@ class Listener(WSListener):
             self._outlet.fail(fault)
         elif frame.fin:
             self._fragments = None
-            self._hand_on(fragments.message())
+            on_message = self._handler.on_text if fragments.is_text else self._on_binary
+            assert on_message is not None
+            self._hand_on(on_message, fragments.message())
 
     def _take_control(self, frame: WSFrame, *, is_ping: bool) -> None:
         now = self._turn.loop.time()
@@ -134,11 +141,11 @@ class Listener(WSListener):
         else:
             self._outlet.fail(CloseCode.PROTOCOL_ERROR if verdict.answer is None else CloseCode(verdict.answer))
 
-    def _hand_on(self, text: bytes) -> None:
+    def _hand_on(self, on_message: Callable[[bytes], None], message: bytes) -> None:
         try:
-            self._handler.on_text(text)
+            on_message(message)
         except Exception:
-            _logger.exception("a socket handler failed in on_text")
+            _logger.exception("a socket handler failed with a message")
             self._outlet.close(CloseCode.INTERNAL_ERROR)
 
 

@@ -29,6 +29,7 @@ class ServerOptions:
     backlog: int = 2048
     # who may come
     ws_path: str = "/v1/ws"
+    test_echo: bool = False  # /v1/test/echo beside it, see syncbridge.net.echo; never where strangers come
     allowed_origins: frozenset[str] = frozenset()
     trusted_proxies: frozenset[str] = frozenset()
     connections_max: int = 10_000

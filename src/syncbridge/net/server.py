@@ -23,6 +23,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from syncbridge.net.door import Connection, Door, Newcomer
+from syncbridge.net.echo import Echo, echo_options
 from syncbridge.net.endpoint import Endpoint
 from syncbridge.net.handler import MakeHandler
 from syncbridge.net.handover import EntranceProtocol
@@ -88,7 +89,10 @@ class Server:
         loop = asyncio.get_running_loop()
         # uvicorn types the set for its own protocols; what is asked of a member is in `Connection`.
         connections = cast("set[Connection]", self._state.connections)
-        self._door = Door(options, [Endpoint(Turn(loop, options), self._make_handler)], connections)
+        endpoints = [Endpoint(Turn(loop, options), self._make_handler)]
+        if options.test_echo:
+            endpoints.append(Endpoint(Turn(loop, echo_options(options)), Echo))
+        self._door = Door(options, endpoints, connections)
         config = Config(
             self._app,
             http="httptools",

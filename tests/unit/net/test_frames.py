@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from syncbridge.net.fragments import Fragments
-from syncbridge.net.frames import CLOSE, PING, close_code_of, close_frame, control_frame, text_frame
+from syncbridge.net.frames import CLOSE, PING, binary_frame, close_code_of, close_frame, control_frame, text_frame
 from syncbridge.wire.close import REASONS, CloseCode
 
 
@@ -21,6 +21,7 @@ from syncbridge.wire.close import REASONS, CloseCode
 )
 def test_text_frame_has_the_shortest_length(size: int, header: bytes) -> None:
     assert text_frame(b"x" * size) == header + b"x" * size
+    assert binary_frame(b"x" * size) == b"\x82" + header[1:] + b"x" * size
 
 
 def test_control_frame_is_final_and_unmasked() -> None:
@@ -63,6 +64,12 @@ def test_fragments_within_their_bounds_are_one_message() -> None:
     fragments = Fragments()
     assert add(fragments, b"abc", b"", b"defgh") == [None, None, None]
     assert fragments.message() == b"abcdefgh"
+
+
+def test_fragments_of_a_binary_message_are_any_bytes() -> None:
+    fragments = Fragments(is_text=False)
+    assert add(fragments, b"\xff", b"\xe2") == [None, None]
+    assert fragments.message() == b"\xff\xe2"
 
 
 @pytest.mark.parametrize(
