@@ -41,6 +41,7 @@ from syncbridge.net.echo import ECHO_PATH
 from syncbridge.net.handler import Upgrade
 from syncbridge.net.options import ServerOptions, TlsFiles
 from syncbridge.net.outlet import Outlet
+from syncbridge.net.renewal import CertificateKeeper
 from syncbridge.net.server import Server, StartFailed
 from syncbridge.records import Records, open_records
 from syncbridge.runtime.clock import ServerClock
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 GAUGES_EVERY_MS: Final = 1_000
 CLOCK_EVERY_MS: Final = 10_000
 SWEEP_EVERY_MS: Final = 3_600_000
+CERTIFICATE_EVERY_MS: Final = 5_000
 CLOSE_GRACE_MS: Final = 5_000
 _GC_YOUNG: Final = 50_000
 """Allocations between two collections of the young; a message leaves no cycle, so they find nothing."""
@@ -137,17 +139,9 @@ class Service:
             session_types=types,
         )
         self.server = Server(cast("ASGIApplication", api), self._make_handler, _server_options(settings))
+        self.certificate: CertificateKeeper | None = None
         self._upkeep: list[asyncio.Task[None]] = []
         self._refused: Counter[str] = Counter()  # of the door's count, how much is told already
-
-    def renew_certificate(self) -> None:
-        """New connections get the certificate that is in the files now; open ones stay as they are."""
-        try:
-            self.server.reload_certificate()
-        except OSError as error:  # ssl.SSLError is one
-            _log.error("certificate not reloaded; the old one stays in use", reason=str(error))
-        else:
-            _log.info("certificate reloaded")
 
     @classmethod
     @asynccontextmanager
@@ -171,6 +165,8 @@ class Service:
             service = cls(settings, clock=clock, store=store, records=records, authority=authority)
             await service.server.start()
             stack.push_async_callback(service.drain)
+            if (files := _tls_files(settings)) is not None:
+                service.certificate = CertificateKeeper(service.server, files, service.telemetry, clock.now_ms)
             service._start_upkeep()
             yield service
 
@@ -225,6 +221,8 @@ class Service:
             loop.create_task(self._every(SWEEP_EVERY_MS, self._sweep)),
             loop.create_task(keep_up(self.authority)),
         ]
+        if self.certificate is not None:
+            self._upkeep.append(loop.create_task(self._every(CERTIFICATE_EVERY_MS, self.certificate.look)))
 
     async def _every(self, every_ms: int, work: Callable[[], object]) -> None:
         loop = asyncio.get_running_loop()
@@ -306,8 +304,8 @@ async def _serve(settings: Settings, *, accept_loss: bool) -> int:
     for number in stopping:
         loop.add_signal_handler(number, on_signal, number.name)
     async with Service.running(settings, accept_loss=accept_loss) as service:
-        if has_tls:
-            loop.add_signal_handler(signal.SIGHUP, service.renew_certificate)
+        if service.certificate is not None:
+            loop.add_signal_handler(signal.SIGHUP, service.certificate.renew)
         _log.info("SyncBridge is listening", version=__version__)
         for line in service.lines():
             _log.info(line)
@@ -336,13 +334,16 @@ def _timers_of(loop: asyncio.AbstractEventLoop, clock: ServerClock) -> CallAt:
     return call_at
 
 
+def _tls_files(settings: Settings) -> TlsFiles | None:
+    return None if settings.tls_certificate is None else TlsFiles(settings.tls_certificate, settings.tls_key)
+
+
 def _server_options(settings: Settings) -> ServerOptions:
     limits = settings.limits
-    tls = None if settings.tls_certificate is None else TlsFiles(settings.tls_certificate, settings.tls_key)
     return ServerOptions(
         host=settings.host,
         port=settings.port,
-        tls=tls,
+        tls=_tls_files(settings),
         tls_port=settings.tls_port,
         allowed_origins=frozenset(settings.allowed_origins),
         trusted_proxies=frozenset(settings.trusted_proxies),

@@ -149,15 +149,15 @@ class Certificate:
     """A certificate for 127.0.0.1 by a fresh authority, as files and as the client's trust."""
 
     def __init__(self, folder: Path) -> None:
-        self._authority = trustme.CA()
+        self.authority = trustme.CA()
         self.files = TlsFiles(folder / "certificate.pem", folder / "key.pem")
         self.renew()
         self.trust = ssl.create_default_context()
-        self._authority.configure_trust(self.trust)
+        self.authority.configure_trust(self.trust)
 
     def renew(self) -> None:
         """The files hold a new certificate of the same authority."""
-        issued = self._authority.issue_cert("127.0.0.1")
+        issued = self.authority.issue_cert("127.0.0.1")
         assert self.files.keyfile is not None
         issued.private_key_pem.write_to_path(self.files.keyfile)
         issued.cert_chain_pems[0].write_to_path(self.files.certfile)

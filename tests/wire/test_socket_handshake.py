@@ -14,9 +14,58 @@ from tests.wire.rawclient import ACCEPT, KEY, TEXT, RawClient, frame, head
 
 ORIGIN = "https://app.example.com"
 
+
+def browser(*headers: tuple[str, str]) -> bytes:
+    """A handshake with these headers and no other, in this order."""
+    return "\r\n".join(
+        ["GET /v1/ws HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "", ""],
+    ).encode()
+
+
+FIREFOX = browser(
+    ("Host", "127.0.0.1:8080"),
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("Accept", "*/*"),
+    ("Accept-Language", "en-US,en;q=0.5"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Origin", ORIGIN),
+    ("Sec-WebSocket-Protocol", SUBPROTOCOL),
+    ("Sec-WebSocket-Extensions", "permessage-deflate"),
+    ("Sec-WebSocket-Key", KEY),
+    ("Connection", "keep-alive, Upgrade"),
+    ("Cookie", "theme=dark"),
+    ("Sec-Fetch-Dest", "empty"),
+    ("Sec-Fetch-Mode", "websocket"),
+    ("Sec-Fetch-Site", "same-site"),
+    ("Pragma", "no-cache"),
+    ("Cache-Control", "no-cache"),
+    ("Upgrade", "websocket"),
+)
+CHROME = browser(
+    ("Host", "127.0.0.1:8080"),
+    ("Connection", "Upgrade"),
+    ("Pragma", "no-cache"),
+    ("Cache-Control", "no-cache"),
+    (
+        "User-Agent",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36",
+    ),
+    ("Upgrade", "websocket"),
+    ("Origin", ORIGIN),
+    ("Sec-WebSocket-Version", "13"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Accept-Language", "en-US,en;q=0.9"),
+    ("Sec-WebSocket-Key", KEY),
+    ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"),
+    ("Sec-WebSocket-Protocol", SUBPROTOCOL),
+)
+
 ACCEPTED = {
     "plain": head(),
-    "firefox": head(connection="keep-alive, Upgrade"),
+    "keep-alive beside upgrade": head(connection="keep-alive, Upgrade"),
+    "all that Firefox sends": FIREFOX,
+    "all that Chrome sends": CHROME,
     "case": head(upgrade="WebSocket", connection="UPGRADE"),
     "allowed origin": head(extra=(("Origin", ORIGIN),)),
     "empty content-length": head(extra=(("Content-Length", "0"),)),

@@ -13,6 +13,7 @@ import websockets
 
 from syncbridge.core.messages import SUBPROTOCOL
 from syncbridge.net.options import TlsFiles
+from syncbridge.net.tls import load_identity
 from tests.wire.conftest import Certificate, Serve, until
 from tests.wire.rawclient import TEXT, RawClient, frame, head
 
@@ -179,7 +180,7 @@ async def test_new_certificate_is_served_to_new_connections_and_drops_nobody(
     async with await RawClient.upgraded(served.port, certificate.trust) as before:
         first = serial(before)
         certificate.renew()
-        served.server.reload_certificate()
+        served.server.show(load_identity(certificate.files))
         async with await RawClient.upgraded(served.port, certificate.trust) as after:
             assert serial(after) != first
             assert await after.echo("a") == "a"
@@ -190,7 +191,7 @@ async def test_bad_certificate_is_refused_and_the_old_one_stays(serve: Serve, ce
     served = await serve(tls=certificate.files)
     certificate.files.certfile.write_text("no certificate")
     with pytest.raises(ssl.SSLError, match=re.escape(f"{certificate.files.certfile} with the key")):
-        served.server.reload_certificate()
+        load_identity(certificate.files)
     async with await RawClient.upgraded(served.port, certificate.trust) as client:
         assert await client.echo("a") == "a"
 

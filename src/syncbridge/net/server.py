@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 import time
 from email.utils import formatdate
 from types import TracebackType
@@ -28,7 +27,7 @@ from syncbridge.net.endpoint import Endpoint
 from syncbridge.net.handler import MakeHandler
 from syncbridge.net.handover import EntranceProtocol
 from syncbridge.net.options import ServerOptions
-from syncbridge.net.tls import TlsEntrance, load_certificate, make_context
+from syncbridge.net.tls import Identity, TlsEntrance, load_identity
 from syncbridge.net.turn import Turn
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Server:
         self._state = ServerState()
         self._plain: asyncio.Server | None = None
         self._secure: TlsEntrance | None = None
-        self._context: ssl.SSLContext | None = None
+        self._identity: Identity | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._ports: list[int] = []
 
@@ -76,7 +75,12 @@ class Server:
     @property
     def tls_port(self) -> int | None:
         """The bound TLS port, None without a certificate."""
-        return self._ports[-1] if self._context is not None else None
+        return self._ports[-1] if self._identity is not None else None
+
+    @property
+    def identity(self) -> Identity | None:
+        """What new TLS connections are shown, None without TLS; there once `start` was called."""
+        return self._identity
 
     # -- its life ------------------------------------------------------------------------------------------------
 
@@ -105,7 +109,7 @@ class Server:
         )
         config.load()
         if options.tls is not None:
-            self._context = make_context(options.tls)
+            self._identity = load_identity(options.tls)
         listening = self._bind()
         self._lifespan = config.lifespan_class(config)
         await self._lifespan.startup()
@@ -118,9 +122,9 @@ class Server:
         def make_protocol(before: Newcomer | None = None) -> EntranceProtocol:
             return EntranceProtocol(config, self._state, self._lifespan.state, loop, self._door, before)
 
-        if self._context is not None:
-            self._secure = TlsEntrance(listening[-1], self._context, self._door, make_protocol)
-        if self._context is None or options.tls_port is not None:
+        if self._identity is not None:
+            self._secure = TlsEntrance(listening[-1], self._identity.context, self._door, make_protocol)
+        if self._identity is None or options.tls_port is not None:
             self._plain = await loop.create_server(make_protocol, sock=listening[0], backlog=options.backlog)
         self._ticking = loop.create_task(self._tick())
 
@@ -168,12 +172,11 @@ class Server:
     ) -> None:
         await self.drain()
 
-    def reload_certificate(self) -> None:
-        """New connections get the certificate now in the files; raises, and changes nothing, when it is bad."""
-        if self._context is None or self._options.tls is None:
-            return
-        make_context(self._options.tls)  # a bad pair must be found before the live context is half changed
-        load_certificate(self._context, self._options.tls)
+    def show(self, identity: Identity) -> None:
+        """New TLS connections are shown `identity`; open ones, and handshakes under way, keep what they have."""
+        self._identity = identity
+        if self._secure is not None:
+            self._secure.context = identity.context
 
     # -- inside --------------------------------------------------------------------------------------------------
 

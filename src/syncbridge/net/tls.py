@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography import x509
 
@@ -18,22 +19,20 @@ from syncbridge.net.options import TlsFiles
 _logger = logging.getLogger("syncbridge.net")
 
 
+Stamp = tuple[tuple[int, int, int, int] | None, ...]
+"""What tells files from what they were: device, inode, size and time of each; None for one that is not there."""
+
+
 def make_context(files: TlsFiles) -> ssl.SSLContext:
     """A server context for TLS 1.2 and 1.3 with AEAD suites and forward secrecy only (RFC 9325 section 4.2).
 
-    Raises  OSError when a file cannot be read, ssl.SSLError when it is no certificate or not its key.
+    Raises  OSError naming the files, when one cannot be read, is no certificate, or not its key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
-    load_certificate(context, files)
-    return context
-
-
-def load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
-    """New connections get the certificate now in `files`; open ones keep what they have."""
     try:
         # An encrypted key is refused: without a password to try, OpenSSL would ask the terminal for one and wait.
         context.load_cert_chain(files.certfile, files.keyfile, password="")
@@ -42,6 +41,7 @@ def load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
         key = "" if files.keyfile is None else f" with the key {files.keyfile}"
         reason = f"the TLS certificate {files.certfile}{key} cannot be used: {error.strerror}"
         raise type(error)(error.errno, reason) from error
+    return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,41 @@ def read_certificate(files: TlsFiles) -> Certificate:
         not_after_ms=int(leaf.not_valid_after_utc.timestamp() * 1000),
         serial_number=leaf.serial_number,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What new connections are shown, and the stamp of the files that it was read from."""
+
+    context: ssl.SSLContext
+    certificate: Certificate
+    stamp: Stamp
+
+
+def load_identity(files: TlsFiles) -> Identity:
+    """The identity that is in `files` now, whole: certificate and key belong together and to no other moment.
+
+    Raises  OSError naming the files, when they are bad, or were replaced meanwhile.
+    """
+    before = stamp_of(files)
+    context = make_context(files)
+    certificate = read_certificate(files)
+    if stamp_of(files) != before:
+        raise OSError(errno.EAGAIN, f"the TLS certificate {files.certfile} was replaced while it was read")
+    return Identity(context, certificate, before)
+
+
+def stamp_of(files: TlsFiles) -> Stamp:
+    """The stamp of `files`; links are followed, so one that leads elsewhere now is a change."""
+    return tuple(_mark_of(file) for file in (files.certfile, files.keyfile) if file is not None)
+
+
+def _mark_of(file: Path) -> tuple[int, int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _names_of(leaf: x509.Certificate) -> tuple[str, ...]:
@@ -115,7 +150,7 @@ class TlsEntrance:
         make_protocol: Callable[[Newcomer], asyncio.Protocol],
     ) -> None:
         self._listening = listening
-        self._context = context
+        self.context = context  # for connections to come; replaced as a whole, so that no handshake sees half of one
         self._door = door
         self._make_protocol = make_protocol
         self._handshakes: set[asyncio.Task[None]] = set()
@@ -156,7 +191,7 @@ class TlsEntrance:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: self._make_protocol(newcomer),
                 connection,
-                ssl=self._context,
+                ssl=self.context,
                 ssl_handshake_timeout=options.handshake_timeout_ms / 1000,
                 ssl_shutdown_timeout=options.close_timeout_ms / 1000,
             )

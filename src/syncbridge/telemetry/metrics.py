@@ -222,6 +222,20 @@ METRICS: tuple[Metric, ...] = (
         feeds=(Feed("queue_bytes", "set"),),
     ),
     Metric(
+        "tls_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When the TLS certificate in force ends, in Unix time; 0 without TLS.",
+        feeds=(Feed("tls_not_after_s", "set"),),
+    ),
+    Metric(
+        "tls_reloads_total",
+        "counter",
+        "Replaced TLS certificates, by outcome: reloaded, or failed (the old one stays in use).",
+        ("outcome",),
+        ("reloaded", "failed"),
+        feeds=(Feed("tls_reload", "add"),),
+    ),
+    Metric(
         "unknown_figures_total",
         "counter",
         "Figures that no metric takes: a metric is missing in the table.",
