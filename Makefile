@@ -15,6 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 FLAVOUR := $(if $(filter 1,$(SYNCBRIDGE_DEBUG)),debug,release)$(if $(filter 1,$(SYNCBRIDGE_SANITIZE)),-sanitize)
 BUILT := $(VENV)/.built-$(FLAVOUR)
+SCANNER := build/tls-scan
 SOURCES := $(wildcard src tests bench loadtest)
 
 .PHONY: help
@@ -53,6 +54,16 @@ $(BUILT): $(wildcard ext/*) $(VENV)/.installed
 	    || { cat build/extensions.log; exit 1; }
 	@touch $@
 
+# Its lock contradicts the service's (an older cryptography), so it cannot live in .venv. Only the checks need it. What
+# comes as source is built with the setuptools of .venv: every byte that is fetched stands in a lock, with its hash.
+$(SCANNER)/.made: tests/tls/requirements.lock $(VENV)/.made
+	@echo "setup: making $(SCANNER), the environment of the TLS scanner"
+	@rm -rf $(SCANNER)
+	@$(BIN)/python -m venv $(SCANNER)
+	@$(PIP) wheel --no-deps --no-build-isolation --require-hashes --requirement $< --wheel-dir $(SCANNER)/wheels
+	@$(SCANNER)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-index $(SCANNER)/wheels/*.whl
+	@touch $@
+
 # --- the service ---
 
 .PHONY: run
@@ -66,7 +77,7 @@ demo: setup ## carry a recorded session through three devices, handoffs and a cr
 # --- the checks ---
 
 .PHONY: test
-test: setup ## run every check
+test: setup $(SCANNER)/.made ## run every check
 	@tests/run
 
 .PHONY: lint
@@ -108,7 +119,10 @@ lock: setup ## resolve requirements.lock anew from pyproject.toml (UPGRADE=--upg
 	@$(BIN)/pip-compile $(UPGRADE) --quiet --strip-extras --allow-unsafe --generate-hashes --no-header \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
 	  --extra cluster --extra otel --extra dev --output-file requirements.lock pyproject.toml
-	@$(BIN)/python -c 'import pathlib, re; text = pathlib.Path("requirements.lock").read_text(); hosts = re.findall(r"\w+://\S+", text); assert not hosts, hosts'
+	@cd tests/tls && $(CURDIR)/$(BIN)/pip-compile $(UPGRADE) --quiet --strip-extras --allow-unsafe --generate-hashes \
+	  --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
+	  --output-file requirements.lock requirements.in
+	@$(BIN)/python -c 'import pathlib, re; text = "".join(map(pathlib.Path.read_text, map(pathlib.Path, ["requirements.lock", "tests/tls/requirements.lock"]))); hosts = re.findall(r"\w+://\S+", text); assert not hosts, hosts'
 
 .PHONY: clean
 clean: ## remove what was built; .venv and ./data stay
