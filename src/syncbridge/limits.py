@@ -28,6 +28,7 @@ class Limits:
     joins_max: int = 32  # sessions one connection follows
     inflight_max: int = 64  # unanswered pushes of a device; also how many settled ones a session remembers
     bad_messages_max: int = 20  # then the connection is closed with 4400
+    hello_pending_max: int = 2_000  # sockets that have not said hello; the oldest gives way (1013)
     # the log
     resume_entries_max: int = 1000  # further back, a snapshot is cheaper
     log_entries_kept_max: int = 1000  # in memory, for resume and rebase without a read

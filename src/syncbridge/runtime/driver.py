@@ -16,6 +16,7 @@ from syncbridge.core.connection_events import (
     AnyConnectionEvent,
     CloseConnection,
     ConnectionTimer,
+    Dismissed,
     MalformedReceived,
     MessageReceived,
     Opened,
@@ -78,10 +79,13 @@ class ConnectionDriver:
 
     def on_open(self, outlet: Outlet) -> None:
         self.outlet = outlet
-        self._engine.hub.opened(self)
-        self._engine.telemetry.measured("connection_opened", 1)
-        self._engine.post_connection(self, Opened())
-        self.heard_at = self._engine.now_ms
+        engine = self._engine
+        crowded_out = engine.hub.opened(self, strangers_max=engine.limits.hello_pending_max)
+        engine.telemetry.measured("connection_opened", 1)
+        engine.post_connection(self, Opened())
+        if crowded_out is not None:
+            engine.post_connection(crowded_out, Dismissed("busy"))
+        self.heard_at = engine.now_ms
 
     def on_text(self, frame: bytes) -> None:
         """The message in ``frame`` has had its effect, or is answered as malformed; while draining it is unread."""

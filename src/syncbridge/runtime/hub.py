@@ -15,23 +15,39 @@ class Hub:
     """Every open connection of this node.
 
     Invariants   a device is found by its newest connection; an older one of it is still found by its id until
-                 its socket is gone; nothing is kept of a connection that is gone.
+                 its socket is gone; nothing is kept of a connection that is gone;
+                 a connection is a stranger until it was announced, or told to go.
     """
 
-    __slots__ = ("_by_account", "by_connection")
+    __slots__ = ("_by_account", "_strangers", "by_connection")
 
     def __init__(self) -> None:
         self.by_connection: dict[ConnectionId, ConnectionDriver] = {}
+        self._strangers: dict[ConnectionId, ConnectionDriver] = {}  # oldest first
         self._by_account: dict[AccountId, dict[DeviceId, ConnectionDriver]] = {}
 
     def __len__(self) -> int:
         return len(self.by_connection)
 
-    def opened(self, driver: ConnectionDriver) -> None:
+    @property
+    def strangers(self) -> int:
+        """Connections that have not said who they are."""
+        return len(self._strangers)
+
+    def opened(self, driver: ConnectionDriver, *, strangers_max: int) -> ConnectionDriver | None:
+        """``driver`` is here, a stranger; answers with the oldest one when that makes too many, a stranger no more.
+
+        An honest device says hello with its first bytes, so the oldest is the likeliest to only hold a place.
+        """
         self.by_connection[driver.connection] = driver
+        self._strangers[driver.connection] = driver
+        if len(self._strangers) <= strangers_max:
+            return None
+        return self._strangers.pop(next(iter(self._strangers)))
 
     def announced(self, driver: ConnectionDriver, account: AccountId, device: DeviceId) -> ConnectionDriver | None:
         """``driver`` is the device's connection now; answers with the one it replaces."""
+        self._strangers.pop(driver.connection, None)
         devices = self._by_account.setdefault(account, {})
         older = devices.get(device)
         devices[device] = driver
@@ -39,6 +55,7 @@ class Hub:
 
     def closed(self, driver: ConnectionDriver) -> None:
         self.by_connection.pop(driver.connection, None)
+        self._strangers.pop(driver.connection, None)
         machine = driver.machine
         devices = self._by_account.get(machine.account)
         if devices is not None and devices.get(machine.device) is driver:

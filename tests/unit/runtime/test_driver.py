@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from syncbridge.limits import Limits
 from syncbridge.wire.close import CLOSED_BY_DEVICE, CONNECTION_LOST, REASONS, CloseCode
 from tests.unit.runtime.world import World
 
@@ -50,3 +51,47 @@ def test_a_close_carries_the_sentence_of_its_code() -> None:
     device = world.connect()
     device.say(type="join", session="s1")
     assert device.outlet.closed == (CloseCode.UNAUTHENTICATED, "")  # empty: the code's own, in the frame
+
+
+# -- before hello -----------------------------------------------------------------------------------------------
+
+
+def test_the_oldest_socket_without_a_hello_gives_way() -> None:
+    world = World(Limits(hello_pending_max=3))
+    known = world.device("phone")
+    silent = [world.connect() for _ in range(3)]
+    world.loop.turn()
+    assert [device.outlet.closed for device in silent] == [None] * 3
+    late = world.connect()
+    world.loop.turn()
+    assert silent[0].outlet.closed == (CloseCode.TRY_AGAIN_LATER, "")
+    assert silent[0].outlet.take()[-1]["code"] == "busy"
+    assert [device.outlet.closed for device in (*silent[1:], late, known)] == [None] * 4
+    assert _faults(world) == ["busy"]
+    assert late.hello("tv")["type"] == "welcome"
+    assert world.engine.hub.strangers == 2
+
+
+def test_a_hello_or_an_end_makes_room_for_the_next() -> None:
+    world = World(Limits(hello_pending_max=2))
+    for number in range(20):
+        device = world.connect()
+        if number % 2:
+            device.hello(f"d{number % 4}")
+        else:
+            device.hang_up()
+    assert (world.engine.hub.strangers, _faults(world).count("busy")) == (0, 0)
+    waiting = [world.connect() for _ in range(2)]
+    world.loop.turn()
+    assert [device.outlet.closed for device in waiting] == [None, None]
+
+
+def test_one_that_gave_way_and_does_not_go_costs_nobody_else_a_place() -> None:
+    world = World(Limits(hello_pending_max=1))
+    devices = [world.connect() for _ in range(5)]
+    world.loop.turn()
+    assert [device.outlet.closed is not None for device in devices] == [True] * 4 + [False]
+    assert world.engine.hub.strangers == 1
+    for device in devices:
+        device.hang_up()
+    assert (world.engine.hub.strangers, len(world.engine.hub)) == (0, 0)
