@@ -43,6 +43,7 @@ from syncbridge.net.options import ServerOptions, TlsFiles
 from syncbridge.net.outlet import Outlet
 from syncbridge.net.renewal import CertificateKeeper
 from syncbridge.net.server import Server, StartFailed
+from syncbridge.ports import Swept
 from syncbridge.records import Records, open_records
 from syncbridge.runtime.clock import ServerClock
 from syncbridge.runtime.drain import say_goodbye, settle
@@ -156,7 +157,14 @@ class Service:
         async with AsyncExitStack() as stack:
             # Opening reads and checks the journal; nothing is served yet, so it may block.
             post = _post_of(loop)
-            store = SqliteStore(settings.data_dir, clock, post, limits=settings.limits, accept_loss=accept_loss)
+            store = SqliteStore(
+                settings.data_dir,
+                clock,
+                post,
+                limits=settings.limits,
+                retention=settings.retention,
+                accept_loss=accept_loss,
+            )
             stack.callback(store.close)
             records = await open_records(settings.records_url, pool_size=settings.database_pool_size)
             stack.push_async_callback(records.close)
@@ -255,11 +263,13 @@ class Service:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
 
-        def swept(sessions: list[SessionId]) -> None:
-            if sessions:
-                self._upkeep.append(loop.create_task(self._forget(sessions)))
+        def swept(found: Swept) -> None:
+            if found.sessions:
+                self._upkeep.append(loop.create_task(self._forget([session for session, _ in found.sessions])))
+            if found.has_more and found.fault is None:
+                self._sweep()
 
-        self.store.sweep(self.clock.now_ms(), swept)
+        self.store.sweep(self.clock.now_ms(), self.settings.retention.batch_max, swept)
 
     async def _forget(self, sessions: list[SessionId]) -> None:
         """Sessions past their time leave the listing too."""

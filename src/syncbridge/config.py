@@ -25,7 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from syncbridge.auth.rules import AuthRules
-from syncbridge.limits import Limits
+from syncbridge.limits import Limits, Retention
 
 PREFIX = "SYNCBRIDGE_"
 FILE_VARIABLE = "SYNCBRIDGE_CONFIG"
@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     )
     log_format: Literal["auto", "human", "json"] = Field("auto", description="auto: human in a terminal, else JSON.")
     limits: Limits = Field(Limits(), description="See syncbridge.limits.")
+    retention: Retention = Field(Retention(), description="See syncbridge.limits.")
     auth: AuthRules = Field(AuthRules(), description="See syncbridge.auth.rules.")
 
     @classmethod
@@ -194,7 +195,7 @@ def explain(file: Path | None = None, environment: Mapping[str, str] | None = No
     return rows
 
 
-_TABLES: dict[str, type[Any]] = {"limits": Limits, "auth": AuthRules}
+_TABLES: dict[str, type[Any]] = {"limits": Limits, "retention": Retention, "auth": AuthRules}
 """Keys that are tables of their own: dataclasses, whose comments say what each default is for."""
 
 

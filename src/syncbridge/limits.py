@@ -47,7 +47,6 @@ class Limits:
     handoff_offer_ms_max: int = 86_400_000
     pairing_code_ms: int = 300_000
     store_timeout_ms: int = 2_500
-    session_ttl_ms: int = 7 * 86_400_000
     session_idle_unload_ms: int = 60_000  # nobody joined: leave memory, stay on disk
     progress_slack_ms: int = 1_500  # how far behind its own anchor a player's clock may honestly fall
     stall_ms_max: int = 30_000  # how long a player may have stood still before it says so
@@ -71,3 +70,28 @@ class Limits:
         broken = [name for name, holds in relations.items() if not holds]
         if broken:
             raise ValueError(f"limits contradict each other: {'; '.join(broken)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Table ``[retention]`` of the configuration: how long what people leave here is kept, and how it goes."""
+
+    live_ms: int = 7 * 86_400_000  # an active or paused session after its last change; how far back a history reaches
+    completed_ms: int = 30 * 86_400_000  # a completed session after its last change: a month to look back
+    archived_ms: int = 180 * 86_400_000  # an archived one: put away by a person, so to be found again
+    snapshot_ms: int = 7 * 86_400_000  # a labelled snapshot, after it was made or its session last changed
+    incident_ms: int = 30 * 86_400_000  # what befell a session: as long as somebody may ask why progress was lost
+    receipt_ms: int = 3 * 365 * 86_400_000  # the receipt of an erasure: to show that it was done; nothing personal
+    run_every_ms: int = 3_600_000  # what is past its time is gone at most this much later
+    batch_max: int = 50  # rows and sessions removed in one step: between two steps live sessions are served
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the relation that does not hold."""
+        relations = {f"{name} > 0": getattr(self, name) > 0 for name in self.__slots__}
+        broken = [name for name, holds in relations.items() if not holds]
+        if broken:
+            raise ValueError(f"retention rules contradict each other: {'; '.join(broken)}")
+
+    def session_ms(self, status: str) -> int:
+        """How long a session in this status is kept after its last change."""
+        return {"completed": self.completed_ms, "archived": self.archived_ms}.get(status, self.live_ms)

@@ -90,6 +90,27 @@ class StoreFault(Struct, frozen=True):
     detail: str = ""
 
 
+class StoredHead(Struct, frozen=True):
+    """The end of one log: whose it is, its last version and when that was committed."""
+
+    session: SessionId
+    account: AccountId
+    version: int
+    at: int
+
+
+class Swept(Struct, frozen=True):
+    """What a sweep erased: (session, the status it was in; `damaged` where it had been set aside).
+
+    ``has_more`` says that the next sweep will find some too. With a ``fault`` the sessions named are gone from the
+    store, but not yet from every file: sweep again.
+    """
+
+    sessions: list[tuple[SessionId, str]] = []
+    has_more: bool = False
+    fault: StoreFault | None = None
+
+
 class StateStore(Protocol):
     """The session log: it compares and sets; it never merges.
 
@@ -100,7 +121,8 @@ class StateStore(Protocol):
     Durability  `WasCommitted` is answered only when the entries survive ``kill -9`` (and what the adapter's
                 acknowledgement level says beyond).
     Blocking    no call blocks the loop; a batch is one trip.
-    TTL         a log and its snapshots live `session_ttl_ms` after their last commit.
+    TTL         a log and its snapshots live as long after their last commit as `limits.Retention` says of the
+                status that commit left; the adapter is made with these rules.
     """
 
     def create(self, snapshot: Snapshot, first: Entry, body: bytes, done: Callable[[Outcome], None]) -> None:
@@ -150,8 +172,25 @@ class StateStore(Protocol):
     def waiting_offers(self, account: AccountId, device: DeviceId, done: Callable[[list[SessionId]], None]) -> None:
         """Sessions whose head holds an unexpired offer waiting for this device."""
 
-    def sweep(self, now_ms: int, done: Callable[[list[SessionId]], None]) -> None:
-        """Logs past their TTL are erased; ``done`` gets their ids."""
+    def sweep(self, now_ms: int, count_max: int, done: Callable[[Swept], None]) -> None:
+        """Of the logs past their TTL at most ``count_max`` are erased, as `delete` erases.
+
+        Bounded   a sweep holds commits up about as long as the deletion of one long session; ask while `has_more`.
+        In use    a session that is written just now is left for a later sweep.
+        """
+
+    def walk(
+        self,
+        after: str,
+        count_max: int,
+        done: Callable[[list[StoredHead] | StoreFault], None],
+        account: AccountId | None = None,
+    ) -> None:
+        """The next ``count_max`` logs in order of their ids, after the id ``after`` ("": from the first).
+
+        Those of one account where it is named. Fewer than ``count_max``: the walk is over. What is set aside as
+        damaged may be missing, and what is named was not verified.
+        """
 
     def is_healthy(self) -> bool:
         """False while commits fail or hang (disk full, worker dead); readiness follows it."""

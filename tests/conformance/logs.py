@@ -8,7 +8,7 @@ import msgspec
 
 from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import AccountId, DeviceId, SessionId, TxnId
-from syncbridge.ports import Outcome, StoredLog, StoreFault, Stretch, Submission
+from syncbridge.ports import Outcome, StoredHead, StoredLog, StoreFault, Stretch, Submission, Swept
 from tests.conformance.harness import Harness
 
 ACCOUNT = AccountId("ada")
@@ -53,7 +53,7 @@ def change(session: SessionId, expected: int, count: int = 1, *, name: str = "",
         expected=expected,
         entries=entries,
         digests=[entry.version * 2**40 + 1 for entry in entries],
-        status="active",
+        status=fields.pop("status", "active"),
         **fields,
     )
     return Submission(txn, [msgspec.json.encode(entry) for entry in entries])
@@ -124,9 +124,9 @@ def delete(harness: Harness, session: SessionId) -> StoreFault | None:
     return answers[0]
 
 
-def sweep(harness: Harness, now_ms: int) -> list[SessionId]:
-    answers: list[list[SessionId]] = []
-    harness.store.sweep(now_ms, answers.append)
+def sweep(harness: Harness, now_ms: int, count_max: int = 50) -> Swept:
+    answers: list[Swept] = []
+    harness.store.sweep(now_ms, count_max, answers.append)
     harness.wait(lambda: bool(answers))
     return answers[0]
 
@@ -136,3 +136,12 @@ def waiting(harness: Harness, device: str, account: AccountId = ACCOUNT) -> list
     harness.store.waiting_offers(account, DeviceId(device), answers.append)
     harness.wait(lambda: bool(answers))
     return answers[0]
+
+
+def walk(harness: Harness, after: str = "", count_max: int = 50, account: AccountId | None = None) -> list[StoredHead]:
+    answers: list[list[StoredHead] | StoreFault] = []
+    harness.store.walk(after, count_max, answers.append, account)
+    harness.wait(lambda: bool(answers))
+    (heads,) = answers
+    assert isinstance(heads, list)
+    return heads

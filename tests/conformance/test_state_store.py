@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from syncbridge.core.ids import AccountId, DeviceId, TxnId
-from syncbridge.limits import Limits
+from syncbridge.limits import Limits, Retention
 from syncbridge.ports import Outcome, StoredLog, StoreFault, Submission, WasCommitted, WasConflict, WasForeign
 from tests.conformance.conftest import HarnessMaker
 from tests.conformance.harness import Harness
@@ -21,7 +21,6 @@ from tests.conformance.logs import (
     snapshot_of,
     state_at,
     submit,
-    sweep,
     waiting,
 )
 
@@ -353,7 +352,7 @@ def test_a_week_old_history_goes_and_what_devices_resume_from_stays(make_harness
     submit(harness, *(change(SESSION, version) for version in range(1, 101)))
     for version in range(10, 101, 10):
         harness.store.write_snapshot(snapshot_of(SESSION, version))
-    later = STARTED_AT + TIGHT.session_ttl_ms + 1_000
+    later = STARTED_AT + Retention().live_ms + 1_000
     submit(harness, change(SESSION, 101, at=later))
     harness.store.write_snapshot(snapshot_of(SESSION, 102, at=later))
     assert versions_of(loaded(harness, SESSION, 10_000)) == list(range(80, 103))
@@ -444,20 +443,6 @@ def test_an_offer_waits_no_more_once_the_head_says_so(harness: Harness) -> None:
     create(harness, SESSION)
     submit(harness, offer(harness, "tv", 1_000), change(SESSION, 2))
     assert waiting(harness, "tv") == []
-
-
-def test_a_log_lives_its_time_after_its_last_commit(harness: Harness) -> None:
-    ttl_ms = Limits().session_ttl_ms
-    create(harness, SESSION)
-    create(harness, OTHER)
-    submit(harness, change(OTHER, 1, at=STARTED_AT + 50))
-    assert sweep(harness, STARTED_AT + ttl_ms) == []
-    assert sweep(harness, STARTED_AT + 1 + ttl_ms) == [SESSION]
-    assert isinstance(load(harness, SESSION), StoreFault)
-    harness.reopen()
-    assert versions_of(loaded(harness, OTHER)) == [1, 2]
-    assert sweep(harness, STARTED_AT + 50 + ttl_ms) == [OTHER]
-    assert isinstance(load(harness, OTHER), StoreFault)
 
 
 def test_a_store_that_commits_is_healthy(harness: Harness) -> None:

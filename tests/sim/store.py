@@ -11,7 +11,17 @@ from functools import partial
 
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
-from syncbridge.ports import Outcome, StoredLog, StoreFault, Stretch, Submission, WasRefused, WasUnknown
+from syncbridge.ports import (
+    Outcome,
+    StoredHead,
+    StoredLog,
+    StoreFault,
+    Stretch,
+    Submission,
+    Swept,
+    WasRefused,
+    WasUnknown,
+)
 from tests.sim.truth import Truth
 from tests.sim.weather import Weather
 from tests.sim.world import Call, World
@@ -156,8 +166,17 @@ class SimStore:
 
         self._later(answer)
 
-    def sweep(self, now_ms: int, done: Callable[[list[SessionId]], None]) -> None:
-        done([])
+    def sweep(self, now_ms: int, count_max: int, done: Callable[[Swept], None]) -> None:
+        done(Swept())
+
+    def walk(
+        self,
+        after: str,
+        count_max: int,
+        done: Callable[[list[StoredHead] | StoreFault], None],
+        account: AccountId | None = None,
+    ) -> None:
+        raise AssertionError("nobody looks for what is lost here")
 
     def is_healthy(self) -> bool:
         return True

@@ -31,7 +31,7 @@ from syncbridge.adapters.embedded.retention import Kept, plan
 from syncbridge.adapters.embedded.schema import migrate
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
-from syncbridge.limits import Limits
+from syncbridge.limits import Limits, Retention
 from syncbridge.ports import StoredLog
 
 BUSY_TIMEOUT_S = 2.0
@@ -64,6 +64,7 @@ class Head(Struct, frozen=True):
     at: int
     waiting_for: DeviceId | None
     waiting_until: int
+    status: str
 
 
 class LogRead(Struct, frozen=True):
@@ -108,8 +109,9 @@ def require_chain(rows: Sequence[JournalRow]) -> None:
 class Journal:
     """The file `path`, open. Belongs to one thread; every call may raise sqlite3.Error."""
 
-    def __init__(self, path: Path, limits: Limits, history_entries_max: int) -> None:
+    def __init__(self, path: Path, limits: Limits, retention: Retention, history_entries_max: int) -> None:
         self._limits = limits
+        self._retention = retention
         self._history_entries_max = history_entries_max
         # A statement for each size of a group: preparing one of 64 rows takes 0.4 ms.
         self.db = sqlite3.connect(
@@ -199,7 +201,7 @@ class Journal:
             "SELECT version, at, tail FROM snapshots WHERE session = ? ORDER BY version", (session,)
         ).fetchall()
         kept = [Kept(version, at) for version, at, _ in found]
-        base, dropped = plan(kept, head.version, head.at, self._limits, self._history_entries_max)
+        base, dropped = plan(kept, head.version, head.at, self._limits, self._retention, self._history_entries_max)
         if not dropped:
             return
         tails = {version: tail for version, _, tail in found}
@@ -276,7 +278,7 @@ class Journal:
     def head(self, session: SessionId) -> Head | None:
         """The row of ``heads``, not verified."""
         row = self.db.execute(
-            "SELECT session, epoch, account, version, tail, at, waiting_for, waiting_until FROM heads"
+            "SELECT session, epoch, account, version, tail, at, waiting_for, waiting_until, status FROM heads"
             " WHERE session = ?",
             (session,),
         ).fetchone()
@@ -295,7 +297,7 @@ class Journal:
         shown = (tail.session, tail.epoch, tail.account, tail.last, tail.id, tail.at, tail.waiting_for)
         if shown != (head.session, head.epoch, head.account, head.version, head.tail, head.at, head.waiting_for):
             raise Damage("the head is not what its journal row says")
-        if tail.waiting_until != head.waiting_until:
+        if tail.waiting_until != head.waiting_until or tail.status not in ("", head.status):
             raise Damage("the head is not what its journal row says")
         require_chain(rows)
         return rows
@@ -378,15 +380,9 @@ class Journal:
             "SELECT session FROM heads WHERE account = ? AND waiting_for = ? AND waiting_until > ?",
             (account, device, now_ms),
         ).fetchall()
-        return [session for (session,) in found if self._is_sound(session)]
+        return [session for (session,) in found if self.is_sound(session)]
 
-    def ended(self, until_ms: int) -> list[SessionId]:
-        """The sessions whose last commit, or setting aside, was at or before `until_ms`."""
-        found = self.db.execute("SELECT session FROM heads WHERE at <= ?", (until_ms,)).fetchall()
-        aside = self.db.execute("SELECT session FROM set_aside WHERE at <= ?", (until_ms,)).fetchall()
-        return [session for (session,) in found if self._is_sound(session)] + [session for (session,) in aside]
-
-    def _is_sound(self, session: SessionId) -> bool:
+    def is_sound(self, session: SessionId) -> bool:
         """Whether the head is what its journal row says; the session is put aside when it is not."""
         if session in self.set_aside:
             return False

@@ -11,14 +11,16 @@ from syncbridge.adapters.embedded.retention import HISTORY_ENTRIES_MAX, Kept, be
 from syncbridge.adapters.embedded.tail import UNBOUNDED, SessionTail, Verdict
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, SessionId, TxnId
-from syncbridge.limits import Limits
+from syncbridge.limits import Limits, Retention
 from syncbridge.ports import (
     Clock,
     Outcome,
+    StoredHead,
     StoredLog,
     StoreFault,
     Stretch,
     Submission,
+    Swept,
     WasCommitted,
     WasConflict,
     WasForeign,
@@ -38,11 +40,12 @@ def call_at_once(call: Callable[[], None]) -> None:
 class _Log:
     """A whole log: its tail without bounds, and its snapshots in order of their versions."""
 
-    __slots__ = ("account", "snapshots", "tail", "waiting_for", "waiting_until")
+    __slots__ = ("account", "snapshots", "status", "tail", "waiting_for", "waiting_until")
 
     def __init__(self, snapshot: Snapshot, tail: SessionTail) -> None:
         self.account = snapshot.account
         self.tail = tail
+        self.status: str = snapshot.status
         self.snapshots = [snapshot]
         self.waiting_for: DeviceId | None = None
         self.waiting_until = 0
@@ -62,11 +65,13 @@ class MemoryStore:
         *,
         post: Post = call_at_once,
         limits: Limits | None = None,
+        retention: Retention | None = None,
         history_entries_max: int = HISTORY_ENTRIES_MAX,
     ) -> None:
         self._clock = clock
         self._post = post
         self._limits = limits or Limits()
+        self._retention = retention or Retention()
         self._history_entries_max = history_entries_max
         self._logs: dict[SessionId, _Log] = {}
 
@@ -101,6 +106,7 @@ class MemoryStore:
             size = sum(map(len, submission.bodies))
             tail.append((txn.id, txn.expected + 1, txn.entries[-1].version, size), txn.entries, txn.digests)
             log.waiting_for, log.waiting_until = txn.waiting_for, txn.waiting_until
+            log.status = txn.status
             if txn.snapshot is not None:
                 self._keep(log, txn.snapshot)
             return WasCommitted(txn.id)
@@ -164,7 +170,8 @@ class MemoryStore:
             return
         log.snapshots.insert(place, snapshot)
         kept = [Kept(one.version, one.at) for one in log.snapshots]
-        base, dropped = plan(kept, log.tail.version, log.tail.at, self._limits, self._history_entries_max)
+        head, at = log.tail.version, log.tail.at
+        base, dropped = plan(kept, head, at, self._limits, self._retention, self._history_entries_max)
         log.tail.forget(base)
         log.snapshots = [one for one in log.snapshots if one.version not in dropped]
 
@@ -181,12 +188,29 @@ class MemoryStore:
         ]
         self._post(lambda: done(sessions))
 
-    def sweep(self, now_ms: int, done: Callable[[list[SessionId]], None]) -> None:
-        ended = now_ms - self._limits.session_ttl_ms
-        swept = [session for session, log in self._logs.items() if log.tail.at <= ended]
-        for session in swept:
+    def sweep(self, now_ms: int, count_max: int, done: Callable[[Swept], None]) -> None:
+        due = [
+            (session, log.status)
+            for session, log in self._logs.items()
+            if log.tail.at <= now_ms - self._retention.session_ms(log.status)
+        ]
+        for session, _ in due[:count_max]:
             del self._logs[session]
-        self._post(lambda: done(swept))
+        self._post(lambda: done(Swept(due[:count_max], has_more=len(due) > count_max)))
+
+    def walk(
+        self,
+        after: str,
+        count_max: int,
+        done: Callable[[list[StoredHead] | StoreFault], None],
+        account: AccountId | None = None,
+    ) -> None:
+        heads = [
+            StoredHead(session, log.account, log.tail.version, log.tail.at)
+            for session, log in sorted(self._logs.items())
+            if session > after and account in (None, log.account)
+        ]
+        self._post(lambda: done(heads[:count_max]))
 
     def is_healthy(self) -> bool:
         return True

@@ -19,7 +19,8 @@ Row = tuple[Any, ...]
 """A row as SQLite takes and gives it, in the order of the table's columns."""
 
 JOURNAL_COLUMNS = (
-    "id, previous, session, epoch, account, first, last, txn, at, waiting_for, waiting_until, digests, bodies, checksum"
+    "id, previous, session, epoch, account, first, last, txn, at, waiting_for, waiting_until, digests, bodies,"
+    " checksum, status"
 )
 SNAPSHOT_COLUMNS = "session, version, epoch, at, tail, body, checksum"
 
@@ -33,7 +34,10 @@ class Damage(Exception):
 
 
 class JournalRow(Struct, frozen=True):
-    """A transaction as it stands in the journal, its checksum verified."""
+    """A transaction as it stands in the journal, its checksum verified.
+
+    ``status`` is the session's after it; "" in rows of schema version 1, which did not keep it.
+    """
 
     id: int
     previous: int
@@ -48,6 +52,7 @@ class JournalRow(Struct, frozen=True):
     waiting_until: int
     digests: list[int]
     bodies: bytes
+    status: str
 
     def entries(self) -> list[Entry]:
         """The entries, decoded; Damage where they are not those of ``first`` to ``last``."""
@@ -83,13 +88,13 @@ def pack_row(row_id: int, previous: int, txn: Txn, bodies: list[bytes]) -> Row:
         ",".join(map(str, txn.digests)),
     )
     packed = b"[%b]" % b",".join(bodies)
-    return (*fields, packed, _checksum(fields, packed))
+    return (*fields, packed, _checksum((*fields, txn.status), packed), txn.status)
 
 
 def unpack_row(row: Row) -> JournalRow:
     """The row; Damage where its checksum does not hold."""
-    *fields, bodies, checksum = row
-    if not isinstance(bodies, bytes) or _checksum(tuple(fields), bodies) != checksum:
+    *fields, bodies, checksum, status = row
+    if not isinstance(bodies, bytes) or _checksum(_sealed(tuple(fields), status), bodies) != checksum:
         raise Damage(f"journal row {fields[0]} fails its checksum")
     row_id, previous, session, epoch, account, first, last, txn, at, waiting_for, waiting_until, digests = fields
     return JournalRow(
@@ -106,7 +111,13 @@ def unpack_row(row: Row) -> JournalRow:
         waiting_until=waiting_until,
         digests=[int(digest) for digest in digests.split(",")],
         bodies=bodies,
+        status=status,
     )
+
+
+def _sealed(fields: Row, status: str) -> Row:
+    """What the checksum covers: a row of schema version 1 has no status, and its checksum stays what it was."""
+    return (*fields, status) if status else fields
 
 
 def repack_row(row: JournalRow, row_id: int, previous: int, epoch: str) -> Row:
@@ -125,7 +136,7 @@ def repack_row(row: JournalRow, row_id: int, previous: int, epoch: str) -> Row:
         row.waiting_until,
         ",".join(map(str, row.digests)),
     )
-    return (*fields, row.bodies, _checksum(fields, row.bodies))
+    return (*fields, row.bodies, _checksum(_sealed(fields, row.status), row.bodies), row.status)
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:

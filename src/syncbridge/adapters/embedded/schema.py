@@ -64,7 +64,21 @@ CREATE TABLE set_aside (session TEXT PRIMARY KEY, at INTEGER NOT NULL, reason TE
 INSERT INTO store VALUES (lower(hex(randomblob(8))), zeroblob(0));
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1,)
+_V2 = """
+ALTER TABLE journal ADD COLUMN status TEXT NOT NULL DEFAULT '';
+ALTER TABLE heads ADD COLUMN status TEXT NOT NULL DEFAULT '';
+DROP TRIGGER journal_moves_head;
+CREATE TRIGGER journal_moves_head AFTER INSERT ON journal BEGIN
+  INSERT INTO heads
+  VALUES (NEW.session, NEW.epoch, NEW.account, NEW.last, NEW.id, NEW.at, NEW.waiting_for, NEW.waiting_until, NEW.status)
+  ON CONFLICT (session) DO UPDATE SET version = excluded.version, tail = excluded.tail, at = excluded.at,
+    waiting_for = excluded.waiting_for, waiting_until = excluded.waiting_until, status = excluded.status;
+END;
+"""
+# The status after each transaction, so that a sweep knows how long a session is kept. Rows that are there already
+# keep their checksums and say "": `ageing` reads their status from the log itself when it is first asked for.
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2)
 """Statement ``n`` leads from schema version ``n`` to ``n + 1``; the version is SQLite's ``user_version``."""
 
 

@@ -17,6 +17,8 @@ from typing import TypeVar
 
 import structlog
 
+from syncbridge.adapters.embedded.ageing import Due, Found, find_due, walk
+from syncbridge.adapters.embedded.answers import judged_by_tail, unwritten
 from syncbridge.adapters.embedded.directory import CannotOpen, DataDirectory
 from syncbridge.adapters.embedded.journal import Journal, LogRead
 from syncbridge.adapters.embedded.memory import CREATE, Post
@@ -29,19 +31,20 @@ from syncbridge.adapters.embedded.tail import SessionTail, Verdict
 from syncbridge.adapters.embedded.worker import Ask, Fate, JournalWorker, Keep, Write
 from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
-from syncbridge.limits import Limits
+from syncbridge.limits import Limits, Retention
 from syncbridge.ports import (
     Clock,
     Outcome,
+    StoredHead,
     StoredLog,
     StoreFault,
     Stretch,
     Submission,
+    Swept,
     WasCommitted,
     WasConflict,
     WasForeign,
     WasRefused,
-    WasUnknown,
 )
 
 TAILS_BYTES_MAX = 64 * 1024 * 1024
@@ -49,6 +52,8 @@ TAILS_BYTES_MAX = 64 * 1024 * 1024
 TAIL_BYTES_MAX = 1024 * 1024
 """The same of one session."""
 TAILS_MAX = 20_000
+
+_HELD = StoreFault("unavailable", "another process reads the journal; its write-ahead log is still there")
 
 _log = structlog.get_logger(__name__)
 
@@ -71,6 +76,7 @@ class SqliteStore:
         post: Post,
         *,
         limits: Limits | None = None,
+        retention: Retention | None = None,
         history_entries_max: int = HISTORY_ENTRIES_MAX,
         tails_max: int = TAILS_MAX,
         tails_bytes_max: int = TAILS_BYTES_MAX,
@@ -79,6 +85,7 @@ class SqliteStore:
         """The journal is open and verified. Raises CannotOpen, with the sentence for the operator."""
         self._clock = clock
         self._limits = limits or Limits()
+        self._retention = retention or Retention()
         self._history_entries_max = history_entries_max
         self._tails_max = tails_max
         self._tails_bytes_max = tails_bytes_max
@@ -105,7 +112,7 @@ class SqliteStore:
         self._worker.start()
 
     def _open_journal(self, path: Path) -> Journal:
-        return Journal(path, self._limits, self._history_entries_max)
+        return Journal(path, self._limits, self._retention, self._history_entries_max)
 
     def _open_verified(self, accept_loss: bool) -> Journal:
         try:
@@ -201,7 +208,7 @@ class SqliteStore:
                 is_foreign = verdict is Verdict.FOREIGN
                 writes.append(Write(submission, done, tail, self._generation, is_foreign=is_foreign))
             else:
-                done(_judged_by_tail(submission.txn, tail, verdict))
+                done(judged_by_tail(submission.txn, tail, verdict))
         if writes:
             self._put(writes)
 
@@ -273,13 +280,13 @@ class SqliteStore:
                 tail.durable = txn.entries[-1].version
                 write.done(WasCommitted(txn.id))
             else:
-                write.done(_unwritten(txn, fate if write.row_id else Fate.REFUSED))
+                write.done(unwritten(txn, fate if write.row_id else Fate.REFUSED))
         self._evict()
 
     def _settle_new(self, write: Write, fate: Fate) -> None:
         txn = write.submission.txn
         if fate is not Fate.ON_DISK:
-            outcome = _unwritten(txn, fate)
+            outcome = unwritten(txn, fate)
         elif write.other_epoch is None:
             write.tail.durable = 1
             self._install(write.tail)
@@ -416,30 +423,47 @@ class SqliteStore:
         if session in self._readings:
             self._readings[session].append(lambda fault: self.delete(session, done))
             return
-        self._erase([session], done)
 
-    def sweep(self, now_ms: int, done: Callable[[list[SessionId]], None]) -> None:
-        """As the port says. A session in use just now is left for the next sweep."""
-        until_ms = now_ms - self._limits.session_ttl_ms
+        def tell(is_gone: bool | StoreFault) -> None:
+            done(is_gone if isinstance(is_gone, StoreFault) else None if is_gone else _HELD)
 
-        def erase(ended: list[SessionId] | StoreFault) -> None:
-            if isinstance(ended, StoreFault):
-                done([])
+        self._erase([session], tell)
+
+    def sweep(self, now_ms: int, count_max: int, done: Callable[[Swept], None]) -> None:
+        """As the port says. Also what pruning took out of living logs leaves the write-ahead log."""
+
+        def erase(found: Found | StoreFault) -> None:
+            if isinstance(found, StoreFault):
+                done(Swept(fault=found))
                 return
-            sessions = [session for session in ended if self._is_over(session, until_ms)]
-            if not sessions:
-                done([])
-                return
-            self._erase(sessions, lambda fault: done(sessions if fault is None else []))
+            due = [one for one in found.due if self._is_over(one)]
+            swept = [(one.session, one.status) for one in due]
 
-        self._ask(Ask(lambda journal: journal.ended(until_ms), erase))
+            def tell(is_gone: bool | StoreFault) -> None:
+                if isinstance(is_gone, StoreFault):
+                    done(Swept(fault=is_gone))
+                else:
+                    done(Swept(swept, found.has_more, None if is_gone else _HELD))
 
-    def _is_over(self, session: SessionId, until_ms: int) -> bool:
-        tail = self._tails.get(session)
-        return session not in self._readings and (tail is None or (not tail.unanswered and tail.at <= until_ms))
+            self._erase([one.session for one in due], tell)
 
-    def _erase(self, sessions: list[SessionId], done: Callable[[StoreFault | None], None]) -> None:
-        """The sessions are out of memory now; once `done` is called, off the disk too."""
+        self._ask(Ask(lambda journal: find_due(journal, now_ms, self._retention, count_max), erase))
+
+    def _is_over(self, due: Due) -> bool:
+        tail = self._tails.get(due.session)
+        return due.session not in self._readings and (tail is None or (not tail.unanswered and tail.at <= due.at))
+
+    def walk(
+        self,
+        after: str,
+        count_max: int,
+        done: Callable[[list[StoredHead] | StoreFault], None],
+        account: AccountId | None = None,
+    ) -> None:
+        self._ask(Ask(lambda journal: walk(journal, after, count_max, account), done))
+
+    def _erase(self, sessions: list[SessionId], done: Callable[[bool | StoreFault], None]) -> None:
+        """The sessions are out of memory now; at `done`, out of the journal, and with True off the disk too."""
         self._last_id = counter = self._last_id + 1
         for session in sessions:
             self._drop(session)
@@ -452,12 +476,9 @@ class SqliteStore:
 
         def tell(is_gone: bool | StoreFault) -> None:
             self._erasing.difference_update(sessions)
-            if isinstance(is_gone, StoreFault):
-                done(is_gone)
-                return
-            self._set_aside.difference_update(sessions)
-            held = StoreFault("unavailable", "another process reads the journal; its write-ahead log is still there")
-            done(None if is_gone else held)
+            if not isinstance(is_gone, StoreFault):
+                self._set_aside.difference_update(sessions)
+            done(is_gone)
 
         self._ask(Ask(erase, tell))
 
@@ -471,19 +492,6 @@ class SqliteStore:
 
     def _ask(self, ask: Ask) -> None:
         self._worker.put(ask)
-
-
-def _judged_by_tail(txn: Txn, tail: SessionTail, verdict: Verdict) -> Outcome:
-    """The answer to a transaction that appends nothing, where all of the tail is on disk."""
-    if verdict is Verdict.STANDS:
-        return WasCommitted(txn.id)
-    if verdict is Verdict.BEHIND:
-        return WasConflict(txn.id, *tail.since(txn.expected, tail.version))
-    return WasForeign(txn.id)
-
-
-def _unwritten(txn: Txn, fate: Fate) -> Outcome:
-    return WasUnknown(txn.id) if fate is Fate.UNKNOWN else WasRefused(txn.id, "unavailable")
 
 
 def _last_rows(journal: Journal, session: SessionId, limits: Limits) -> list[JournalRow]:
