@@ -30,7 +30,7 @@ import uvloop
 from syncbridge import __version__
 from syncbridge.adapters.embedded.directory import CannotOpen
 from syncbridge.adapters.embedded.store import SqliteStore
-from syncbridge.auth import AccountGatekeeper, Authority, open_authority
+from syncbridge.auth import AccountGatekeeper, Authority, Plans, open_authority
 from syncbridge.auth.upkeep import keep_up
 from syncbridge.config import Settings
 from syncbridge.core.ids import SessionId
@@ -168,7 +168,8 @@ class Service:
             stack.callback(store.close)
             records = await open_records(settings.records_url, pool_size=settings.database_pool_size)
             stack.push_async_callback(records.close)
-            authority = await open_authority(records, settings.auth, settings.limits, clock)
+            plans = Plans(settings.plans, settings.default_plan)
+            authority = await open_authority(records, settings.auth, settings.limits, clock, plans)
             stack.callback(authority.close)
             service = cls(settings, clock=clock, store=store, records=records, authority=authority)
             await service.server.start()

@@ -14,7 +14,8 @@ import inspect
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,9 +26,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from syncbridge.auth.rules import AuthRules
-from syncbridge.limits import Limits, Retention
+from syncbridge.limits import SHIPPED_PLANS, Limits, Plan, Retention
 
 PREFIX = "SYNCBRIDGE_"
+_PLAN_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 FILE_VARIABLE = "SYNCBRIDGE_CONFIG"
 OTHER_VARIABLES = frozenset(
     {
@@ -79,6 +81,10 @@ class Settings(BaseSettings):
     session_types: dict[str, dict[str, Any]] = Field(
         {}, description="Further session types, or others under a shipped name: policies, ranges and initial by name."
     )
+    plans: dict[str, Plan] = Field(
+        SHIPPED_PLANS, description="Plans of accounts by name: what is given changes a shipped one, or makes another."
+    )
+    default_plan: str = Field("standard", description="The plan of a new account, and of one whose plan is not known.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."
     )
@@ -128,6 +134,21 @@ class Settings(BaseSettings):
             raise ValueError("expected sqlite+aiosqlite:///PATH or postgresql+asyncpg://USER:PASSWORD@HOST/NAME")
         return url
 
+    @field_validator("plans", mode="before")
+    @classmethod
+    def _complete_plans(cls, tables: object) -> object:
+        """Each plan whole: what its table does not say is as shipped, or as in `standard`; the shipped ones stay."""
+        if not isinstance(tables, dict):
+            return tables
+        names = [name for name in tables if not _PLAN_NAME.fullmatch(str(name))]
+        if names:
+            raise ValueError(f"expected names of a-z, 0-9, _ and -, at most 32, got {', '.join(map(repr, names))}")
+        whole = {
+            name: {**asdict(SHIPPED_PLANS.get(name, Plan())), **table} if isinstance(table, dict) else table
+            for name, table in tables.items()
+        }
+        return {**SHIPPED_PLANS, **whole}
+
     @field_validator("limits")
     @classmethod
     def _judge_limits(cls, limits: Limits) -> Limits:
@@ -140,6 +161,10 @@ class Settings(BaseSettings):
     def _relations(self) -> Settings:
         if self.tls_certificate is None and (self.tls_key is not None or self.tls_port is not None):
             raise ValueError("tls_key and tls_port need tls_certificate")
+        if self.default_plan not in self.plans:
+            raise ValueError(
+                f"default_plan: expected one of {', '.join(sorted(self.plans))}, got {self.default_plan!r}"
+            )
         return self
 
     @property
@@ -183,14 +208,13 @@ def explain(file: Path | None = None, environment: Mapping[str, str] | None = No
     rows = []
     for key, field in Settings.model_fields.items():
         value = getattr(settings, key)
-        inner = [(f"{key}.{one}", getattr(value, one)) for one in value.__slots__] if key in _TABLES else [(key, value)]
-        for path, item in inner:
+        for path, item, table in _inner(key, value):
             source = "default"
-            if path in flat_environment:
+            if _has(flat_environment, path):
                 source = f"environment {_variable(path)}"
-            elif path in flat_file:
+            elif _has(flat_file, path):
                 source = f"file {name}"
-            description = _reason(type(value), path) if key in _TABLES else field.description or ""
+            description = field.description or "" if table is None else _reason(table, path)
             rows.append(Explained(path, _text(item), source, description))
     return rows
 
@@ -199,9 +223,20 @@ _TABLES: dict[str, type[Any]] = {"limits": Limits, "retention": Retention, "auth
 """Keys that are tables of their own: dataclasses, whose comments say what each default is for."""
 
 
+def _inner(key: str, value: Any) -> Iterator[tuple[str, Any, type[Any] | None]]:
+    """(path, value, table) of every key inside: of a table, of each plan, or the key itself."""
+    if key in _TABLES:
+        yield from ((f"{key}.{one}", getattr(value, one), _TABLES[key]) for one in value.__slots__)
+    elif key == "plans":
+        for name, plan in value.items():
+            yield from ((f"{key}.{name}.{one}", getattr(plan, one), Plan) for one in Plan.__slots__)
+    else:
+        yield key, value, None
+
+
 def _reason(table: type, path: str) -> str:
     """The comment beside a default in its class: one place to write the reason, and here to show it."""
-    name = path.partition(".")[2]
+    name = path.rpartition(".")[2]
     found = re.search(rf"^    {name}: \w+ = [^#\n]*#\s*(.+)$", inspect.getsource(table), re.MULTILINE)
     return found[1] if found else ""
 
@@ -230,11 +265,11 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
         if variable not in known:
             unknown.append(f"{variable}: no such key{_hint(variable)}")
             continue
-        table, _, inner = known[variable].partition(".")
-        if inner:
-            values.setdefault(table, {})[inner] = variables[variable]
-        else:
-            values[table] = variables[variable]
+        *tables, inner = known[variable].split(".")
+        place = values
+        for table in tables:
+            place = place.setdefault(table, {})
+        place[inner] = variables[variable]
     if unknown:
         raise ConfigError("\n".join(unknown))
     return values
@@ -249,8 +284,9 @@ def _hint(variable: str) -> str:
 def _keys() -> list[str]:
     paths = []
     for key in Settings.model_fields:
-        paths += [f"{key}.{one}" for one in _TABLES[key].__slots__] if key in _TABLES else [key]
-    return paths
+        if key != "plans":
+            paths += [f"{key}.{one}" for one in _TABLES[key].__slots__] if key in _TABLES else [key]
+    return paths + [f"plans.{name}.{one}" for name in SHIPPED_PLANS for one in Plan.__slots__]
 
 
 def _variable(path: str) -> str:
@@ -258,25 +294,36 @@ def _variable(path: str) -> str:
 
 
 def _flat(values: Mapping[str, Any]) -> set[str]:
+    """The paths of all keys that are given."""
     paths = set()
     for key, value in values.items():
-        paths |= {f"{key}.{one}" for one in value} if isinstance(value, dict) else {key}
+        paths |= {f"{key}.{one}" for one in _flat(value)} if isinstance(value, dict) else {key}
     return paths
 
 
-def _build(from_file: dict[str, Any], from_environment: dict[str, Any], name: str) -> Settings:
-    merged = dict(from_file)
-    for key, value in from_environment.items():
+def _has(paths: set[str], path: str) -> bool:
+    """Whether the key is among them, or some key of the table that it is."""
+    return path in paths or any(one.startswith(f"{path}.") for one in paths)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of both, table by table; of a key in both, the value ``above``."""
+    merged = dict(below)
+    for key, value in above.items():
         held = merged.get(key)
-        merged[key] = {**held, **value} if isinstance(held, dict) and isinstance(value, dict) else value
+        merged[key] = _merged(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _build(from_file: dict[str, Any], from_environment: dict[str, Any], name: str) -> Settings:
     try:
-        return Settings(**merged)
+        return Settings(**_merged(from_file, from_environment))
     except ValidationError as error:
         flat = _flat(from_environment)
         lines = []
         for finding in error.errors(include_input=False, include_url=False):
             path = ".".join(str(part) for part in finding["loc"])
-            source = f" ({_variable(path)})" if path in flat else f" ({name})" if path in _flat(from_file) else ""
+            source = f" ({_variable(path)})" if path in flat else f" ({name})" if _has(_flat(from_file), path) else ""
             # pydantic says "unexpected keyword argument" of a dataclass and "extra inputs" of a model.
             is_unknown = finding["type"] in ("extra_forbidden", "unexpected_keyword_argument")
             text = (

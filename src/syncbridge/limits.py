@@ -1,4 +1,4 @@
-"""Every limit of the service with its reason, and the relations that must hold between them.
+"""Every limit of the service with its reason, the plans of accounts, and the relations that must hold.
 
 Each is configurable (`syncbridge.config`), announced in ``welcome.limits`` where a device must know it, and
 has an error of its own. Bounds come last in a name, units before them: ``message_bytes_max``.
@@ -7,6 +7,7 @@ has an error of its own. Bounds come last in a name, units before them: ``messag
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 INTEGER_SAFE_MAX = 2**53 - 1
 """Largest integer a JSON peer in JavaScript can hold (RFC 7493, I-JSON, section 2.2)."""
@@ -23,8 +24,7 @@ class Limits:
     # one state
     state_bytes_max: int = 256 * 1024
     state_depth_max: int = 32
-    # one account, one connection
-    devices_max: int = 5
+    # one connection
     joins_max: int = 32  # sessions one connection follows
     inflight_max: int = 64  # unanswered pushes of a device; also how many settled ones a session remembers
     bad_messages_max: int = 20  # then the connection is closed with 4400
@@ -95,3 +95,30 @@ class Retention:
     def session_ms(self, status: str) -> int:
         """How long a session in this status is kept after its last change."""
         return {"completed": self.completed_ms, "archived": self.archived_ms}.get(status, self.live_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one account may have and how fast it may go: a table below ``[plans]``, named in the account's record.
+
+    A rate is a token bucket: so many at once, and then one more each so many ms. The defaults are those of `standard`.
+    """
+
+    devices_max: int = 5  # a phone, a watch, a tablet, a television, a computer
+    request_burst: int = 120  # REST requests at once: an app that opens many screens
+    request_refill_ms: int = 100  # then 10 a second, far above what an app asks for that follows over the socket
+    push_burst: int = 1_000  # a day's edits made offline are sent at once
+    push_refill_ms: int = 10  # then 100 a second: a finger on a slider makes 60
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming what is not above 0."""
+        broken = [name for name in self.__slots__ if getattr(self, name) <= 0]
+        if broken:
+            raise ValueError(f"expected numbers above 0: {', '.join(broken)}")
+
+
+SHIPPED_PLANS: Final[dict[str, Plan]] = {
+    "free": Plan(devices_max=2, request_burst=60, request_refill_ms=500, push_burst=500, push_refill_ms=20),
+    "standard": Plan(),
+}
+"""The plans that are there without a word in the configuration, which may change them and add others."""

@@ -15,6 +15,7 @@ from syncbridge.core.effects import StateView
 from syncbridge.core.entry import Entry, Intent, Snapshot, Status, Txn
 from syncbridge.core.ids import AccountId, DeviceId, Json, JsonObject, SessionId, TxnId
 from syncbridge.core.messages import DeviceInfo
+from syncbridge.limits import Plan
 
 # -- the session log --------------------------------------------------------------------------------------------
 
@@ -218,11 +219,12 @@ class Identity(Struct, frozen=True):
 
 
 class Admission(Struct, frozen=True):
-    """A device was let in; ``roster`` is every device of the account, itself included."""
+    """A device was let in; ``roster`` is every device of the account, itself included, ``plan`` what it may."""
 
     identity: Identity
     device: DeviceInfo
     roster: tuple[DeviceInfo, ...]
+    plan: Plan = Plan()
 
 
 class Refusal(Struct, frozen=True):

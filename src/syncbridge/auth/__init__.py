@@ -12,6 +12,7 @@ from __future__ import annotations
 from syncbridge.auth.access import AccessTokens, Claims
 from syncbridge.auth.authority import Authority, Grant, open_authority
 from syncbridge.auth.gatekeeper import AccountGatekeeper
+from syncbridge.auth.plans import Plans
 from syncbridge.auth.rules import AuthRules
 
-__all__ = ["AccessTokens", "AccountGatekeeper", "AuthRules", "Authority", "Claims", "Grant", "open_authority"]
+__all__ = ["AccessTokens", "AccountGatekeeper", "AuthRules", "Authority", "Claims", "Grant", "Plans", "open_authority"]

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from syncbridge.auth.access import CLOCKS_APART_MS, AccessTokens, Claims
 from syncbridge.auth.passwords import Passwords
+from syncbridge.auth.plans import Plans
 from syncbridge.auth.revocations import Revocations
 from syncbridge.auth.rosters import Rosters, require_present
 from syncbridge.auth.rules import AuthRules
@@ -44,8 +45,17 @@ class Authority:
     Revoked    is refused at once here and after a restart, and by other processes when they `catch_up`.
     """
 
-    def __init__(self, records: Records, access: AccessTokens, rules: AuthRules, limits: Limits, clock: Clock) -> None:
-        self.rosters = Rosters(records, clock, devices_max=limits.devices_max)
+    def __init__(
+        self,
+        records: Records,
+        access: AccessTokens,
+        rules: AuthRules,
+        limits: Limits,
+        clock: Clock,
+        plans: Plans | None = None,
+    ) -> None:
+        self.plans = plans or Plans()
+        self.rosters = Rosters(records, clock, self.plans)
         self.rules = rules
         self._records = records
         self._access = access
@@ -61,12 +71,13 @@ class Authority:
 
     # -- accounts and log-ins -----------------------------------------------------------------------------------
 
-    async def create_account(self, email: str, password: str) -> Account:
-        """The account exists. Raises ValidationFailed, AccountExists."""
+    async def create_account(self, email: str, password: str, plan: str = "") -> Account:
+        """The account exists, with this plan or the default one. Raises ValidationFailed, AccountExists."""
         address = normal_email(email)
         self._judge_password(password)
+        plan = self.plans.require(plan or self.plans.default)
         password_hash = await self._passwords.hash(password)
-        account = Account(AccountId(new_id("acc")), address, self._clock.now_ms())
+        account = Account(AccountId(new_id("acc")), address, self._clock.now_ms(), plan)
         await self._records.accounts.add(account, password_hash)
         return account
 
@@ -237,7 +248,7 @@ class Authority:
             family_id=new_id("fam"),
             refresh_digest=digest(refresh),
             refresh_expires_at=now_ms + self.rules.refresh_token_ms,
-            devices_max=self.rosters.devices_max,
+            devices_max=self.plans.devices_max,
             now_ms=now_ms,
         )
         self.rosters.changed(redeemed.family.account, redeemed.roster)
@@ -268,11 +279,13 @@ class Authority:
             )
 
 
-async def open_authority(records: Records, rules: AuthRules, limits: Limits, clock: Clock) -> Authority:
+async def open_authority(
+    records: Records, rules: AuthRules, limits: Limits, clock: Clock, plans: Plans | None = None
+) -> Authority:
     """The authority over these records; the first start makes the signing key. Raises Unavailable."""
     keys = await records.keys.ensure(clock.now_ms())
     access = AccessTokens(keys, issuer=rules.issuer, audience=rules.audience)
-    authority = Authority(records, access, rules, limits, clock)
+    authority = Authority(records, access, rules, limits, clock, plans)
     await authority.load()
     return authority
 

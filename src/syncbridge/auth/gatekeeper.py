@@ -46,7 +46,7 @@ class AccountGatekeeper:
             done(_refusal(error))
             return
         if roster is not None and _is_unchanged(roster, device):
-            done(_admission(claims, device, roster))
+            done(self._admission(claims, device, roster))
             return
         self._answer(self._register(claims, device), done)
 
@@ -78,7 +78,7 @@ class AccountGatekeeper:
             # The token is good and its account is not there any more.
             raise TokenInvalid from error
         self._authority.require_good(claims)  # it may have been revoked while the database was asked
-        return _admission(claims, device, roster)
+        return self._admission(claims, device, roster)
 
     async def _present(self, claims: Claims, device: DeviceId) -> Identity:
         roster = await self._authority.rosters.get(claims.account)
@@ -86,6 +86,11 @@ class AccountGatekeeper:
             raise DeviceUnknown
         self._authority.require_good(claims)
         return _identity(claims)
+
+    def _admission(self, claims: Claims, device: DeviceInfo, roster: Roster) -> Admission:
+        held = roster.get(device.id)
+        shown = device if held is None else held.info
+        return Admission(_identity(claims), shown, roster.infos(), self._authority.rosters.plan(roster))
 
     def _answer(self, work: Coroutine[Any, Any, _Answer], done: Callable[[_Answer | Refusal], None]) -> None:
         async def run() -> None:
@@ -121,11 +126,6 @@ def _identity(claims: Claims) -> Identity:
         claims.issued_at,
         claims.kid,
     )
-
-
-def _admission(claims: Claims, device: DeviceInfo, roster: Roster) -> Admission:
-    held = roster.get(device.id)
-    return Admission(_identity(claims), device if held is None else held.info, roster.infos())
 
 
 def _refusal(error: SyncBridgeError) -> Refusal:

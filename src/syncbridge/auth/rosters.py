@@ -1,13 +1,15 @@
-"""The devices of accounts, kept in memory so that a repeated hello asks no database."""
+"""The devices and the plans of accounts, kept in memory so that a repeated hello asks no database."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
 
+from syncbridge.auth.plans import Plans
 from syncbridge.core.ids import AccountId, DeviceId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import DeviceUnknown
+from syncbridge.limits import Plan
 from syncbridge.ports import Clock
 from syncbridge.records import Records, Roster
 
@@ -21,17 +23,16 @@ RosterListener = Callable[[AccountId, tuple[DeviceInfo, ...]], None]
 class Rosters:
     """Every change of devices goes through here, so that the memory, the table and the live sessions agree."""
 
-    def __init__(self, records: Records, clock: Clock, *, devices_max: int) -> None:
+    def __init__(self, records: Records, clock: Clock, plans: Plans) -> None:
         self._records = records
         self._clock = clock
-        self._devices_max = devices_max
+        self.plans = plans
         self._known: OrderedDict[AccountId, tuple[int, Roster]] = OrderedDict()
         self._listeners: list[RosterListener] = []
 
-    @property
-    def devices_max(self) -> int:
-        """How many devices an account may have."""
-        return self._devices_max
+    def plan(self, roster: Roster) -> Plan:
+        """What the account of this roster may; a changed plan is seen when its roster is read again."""
+        return self.plans.of(roster.plan)
 
     def follow(self, listener: RosterListener) -> None:
         """The listener is told the whole roster after each change made here."""
@@ -55,7 +56,7 @@ class Rosters:
     async def register(self, account: AccountId, device: DeviceInfo, login_at: int) -> Roster:
         """The device is one of the account's. Raises DeviceLimit, DeviceUnknown, NotFound, Unavailable."""
         roster = await self._records.devices.register(
-            account, device, login_at=login_at, devices_max=self._devices_max, now_ms=self._clock.now_ms()
+            account, device, login_at=login_at, devices_max=self.plans.devices_max, now_ms=self._clock.now_ms()
         )
         self.changed(account, roster)
         return roster

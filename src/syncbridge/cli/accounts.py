@@ -1,4 +1,4 @@
-"""Commands about people: make an account, get a token."""
+"""Commands about people: make an account, see and change its plan, get a token."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ def create(
     email: Email,
     url: Url = None,
     password_stdin: PasswordStdin = False,
+    plan: Annotated[str | None, typer.Option(help="Its plan, where that is not the default (without --url).")] = None,
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
     """Make an account, in a running service (--url) or in the data directory; prints its id."""
+    if url is not None and plan is not None:
+        raise typer.BadParameter("a plan is given by whoever has the data directory: leave --url away")
     secret = password(password_stdin, confirm=True)
     if url is not None:
         from syncbridge.cli.remote import call
@@ -37,7 +40,20 @@ def create(
         return
     from syncbridge.cli.direct import create_account
 
-    typer.echo(asyncio.run(create_account(settings(config, data_dir=data_dir), email, secret)).id)
+    typer.echo(asyncio.run(create_account(settings(config, data_dir=data_dir), email, secret, plan or "")).id)
+
+
+@account.command("plan")
+def show_or_set_plan(
+    email: Email,
+    plan: Annotated[str | None, typer.Argument(help="The plan it shall have; without it, nothing changes.")] = None,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print the account's plan, after setting it where one is given; a running service follows within 30 s."""
+    from syncbridge.cli.direct import account_plan
+
+    typer.echo(asyncio.run(account_plan(settings(config, data_dir=data_dir), email, plan)))
 
 
 def token(

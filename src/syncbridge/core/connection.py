@@ -225,7 +225,7 @@ class ConnectionMachine:
                         ops_max=limits.ops_max,
                         inflight_max=limits.inflight_max,
                         joins_max=limits.joins_max,
-                        devices_max=limits.devices_max,
+                        devices_max=event.plan.devices_max,
                     ),
                     token_expires_at=event.expires_at,
                 )

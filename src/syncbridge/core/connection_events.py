@@ -7,6 +7,7 @@ from msgspec import Struct
 from syncbridge.core import events as session_events
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import AnyClientMessage, DeviceInfo, ServerMessage
+from syncbridge.limits import Plan
 
 # -- events -----------------------------------------------------------------------------------------------------
 
@@ -35,13 +36,14 @@ class MalformedReceived(ConnectionEvent, frozen=True):
 
 
 class Admitted(ConnectionEvent, frozen=True):
-    """The gate let the device in; ``scope`` limits it to one session."""
+    """The gate let the device in; ``scope`` limits it to one session, ``plan`` is what its account may."""
 
     account: AccountId
     device: DeviceId
     expires_at: int
     roster: tuple[DeviceInfo, ...]
     scope: SessionId | None = None
+    plan: Plan = Plan()
 
 
 class Refused(ConnectionEvent, frozen=True):

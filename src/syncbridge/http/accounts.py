@@ -32,6 +32,7 @@ class Me(BaseModel):
     created_at: int = Field(description="ms since 1970, server time, as all times here")
     devices: int
     devices_max: int
+    plan: str = Field(description="The name of the plan that says how many devices, and how fast.")
 
 
 class PasswordChange(BaseModel):
@@ -61,7 +62,8 @@ async def me(context: Ctx, claims: AccountClaims) -> Me:
         email=account.email,
         created_at=account.created_at,
         devices=len(roster.devices),
-        devices_max=context.authority.rosters.devices_max,
+        devices_max=context.authority.rosters.plan(roster).devices_max,
+        plan=context.authority.plans.name_of(roster.plan),
     )
 
 

@@ -63,7 +63,7 @@ async def list_devices(context: Ctx, claims: AccountClaims) -> DeviceList:
     """Every device of the account."""
     roster = await context.authority.rosters.get(claims.account)
     views = [_view(context, claims.account, device) for device in roster.devices]
-    return DeviceList(devices=views, devices_max=context.authority.rosters.devices_max)
+    return DeviceList(devices=views, devices_max=context.authority.rosters.plan(roster).devices_max)
 
 
 @router.post("", status_code=201)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
@@ -14,6 +15,9 @@ from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import DeviceLimit, DeviceUnknown, NotFound
 from syncbridge.records.database import Database
 from syncbridge.records.schema import accounts, devices
+
+DevicesMax = Callable[[str], int]
+"""How many devices an account may have under the plan of this name."""
 
 
 class Device(Struct, frozen=True):
@@ -30,10 +34,11 @@ class Device(Struct, frozen=True):
 
 
 class Roster(Struct, frozen=True):
-    """All devices of an account in the order they came, and when each removed one was removed."""
+    """All devices of an account in the order they came, when each removed one was removed, and the account's plan."""
 
     devices: tuple[Device, ...]
     removed: dict[str, int]
+    plan: str = ""
 
     def infos(self) -> tuple[DeviceInfo, ...]:
         """What the protocol shows of the devices."""
@@ -56,7 +61,7 @@ class Devices:
             return await _read(connection, account)
 
     async def register(
-        self, account: AccountId, info: DeviceInfo, *, login_at: int, devices_max: int, now_ms: int
+        self, account: AccountId, info: DeviceInfo, *, login_at: int, devices_max: DevicesMax, now_ms: int
     ) -> Roster:
         """The device is one of the account's, with this name; answers the roster after that.
 
@@ -94,7 +99,7 @@ async def register_within(
     info: DeviceInfo,
     *,
     login_at: int,
-    devices_max: int,
+    devices_max: DevicesMax,
     now_ms: int,
 ) -> Roster:
     """`Devices.register` inside a transaction that does more; the account's row is locked until it ends."""
@@ -109,7 +114,7 @@ async def register_within(
     here = (devices.c.account == account) & (devices.c.id == info.id)
     if roster.get(info.id) is not None:
         await connection.execute(update(devices).where(here).values(presented))
-    elif len(roster.devices) >= devices_max:
+    elif len(roster.devices) >= devices_max(roster.plan):
         raise DeviceLimit(devices=tuple((one.info.id, one.info.name, one.info.platform) for one in roster.devices))
     elif removed_at is not None:
         await connection.execute(
@@ -122,11 +127,14 @@ async def register_within(
 
 
 async def _read(connection: AsyncConnection, account: AccountId) -> Roster:
-    query = select(devices).where(devices.c.account == account).order_by(devices.c.created_at, devices.c.id)
-    rows = (await connection.execute(query)).all()
+    joined = accounts.outerjoin(devices, devices.c.account == accounts.c.id)
+    query = select(accounts.c.plan, devices).select_from(joined).where(accounts.c.id == account)
+    found = (await connection.execute(query.order_by(devices.c.created_at, devices.c.id))).all()
+    rows = [row for row in found if row.id is not None]
     return Roster(
         tuple(_device(row) for row in rows if row.removed_at is None),
         {row.id: row.removed_at for row in rows if row.removed_at is not None},
+        found[0].plan if found else "",
     )
 
 

@@ -9,7 +9,7 @@ from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import CodeInvalid
 from syncbridge.records.database import Database
-from syncbridge.records.devices import Roster, register_within
+from syncbridge.records.devices import DevicesMax, Roster, register_within
 from syncbridge.records.schema import pairing_codes
 from syncbridge.records.tokens import Family, begin_within
 
@@ -48,7 +48,7 @@ class PairingCodes:
         family_id: str,
         refresh_digest: bytes,
         refresh_expires_at: int,
-        devices_max: int,
+        devices_max: DevicesMax,
         now_ms: int,
     ) -> Redeemed:
         """The code is used up, the device registered, its log-in begun: all three, or none.

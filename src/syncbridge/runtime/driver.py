@@ -30,7 +30,7 @@ from syncbridge.core.connection_events import (
 )
 from syncbridge.core.digest import push_digest
 from syncbridge.core.events import AnyEvent, MemberDrained, ReadyReceived, TakeReceived
-from syncbridge.core.ids import ConnectionId, SessionId
+from syncbridge.core.ids import ConnectionId, DeviceId, SessionId
 from syncbridge.core.messages import ErrorMessage, HandoffOffer, HandoffTake, Push, ServerMessage
 from syncbridge.errors import SyncBridgeError
 from syncbridge.ports import Admission, Identity, Refusal
@@ -208,7 +208,14 @@ class ConnectionDriver:
             self._engine.post_connection(self, Refused(answer.code, answer.message, answer.devices))
             return
         identity = self.identity = answer.identity
-        admitted = Admitted(identity.account, answer.device.id, identity.expires_at, answer.roster, identity.session)  # type: ignore[arg-type]
+        admitted = Admitted(
+            identity.account,
+            DeviceId(answer.device.id),
+            identity.expires_at,
+            answer.roster,
+            identity.session,
+            answer.plan,
+        )
         self._engine.post_connection(self, admitted)
 
     def _on_renewal(self, answer: Identity | Refusal) -> None:

@@ -65,18 +65,20 @@ def test_openapi_is_the_service_s_document(run: Run, tmp_path: Path) -> None:
 
 
 def test_migrate_may_be_run_twice(run: Run) -> None:
-    assert [run("migrate")[:2] for _ in range(2)] == [(0, "records are at revision 0001\n")] * 2
+    assert [run("migrate")[:2] for _ in range(2)] == [(0, "records are at revision 0002\n")] * 2
     assert (run.folder / "records.db").exists()
 
 
 def test_config_shows_values_sources_and_reasons(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYNCBRIDGE_LIMITS__DEVICES_MAX", "2")
+    monkeypatch.setenv("SYNCBRIDGE_PLANS__FREE__DEVICES_MAX", "3")
     monkeypatch.setenv("SYNCBRIDGE_DATABASE_URL", "postgresql+asyncpg://u:canary@h/n")
     code, out, _ = run("config")
     assert code == 0
-    assert any(line.split()[:2] == ["limits.devices_max", "2"] and "environment" in line for line in out.splitlines())
+    assert any(
+        line.split()[:2] == ["plans.free.devices_max", "3"] and "environment" in line for line in out.splitlines()
+    )
     assert "canary" not in out
-    assert json.loads(run("config", "--json")[1])["limits.devices_max"]["value"] == "2"
+    assert json.loads(run("config", "--json")[1])["plans.free.devices_max"]["value"] == "3"
 
 
 def test_unknown_key_ends_with_its_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,11 +104,21 @@ def test_account_and_token_come_straight_from_the_data_directory(run: Run) -> No
     assert claims["sub"] == account.strip()
 
 
+def test_plan_of_an_account_is_shown_and_set(run: Run) -> None:
+    words = ("account", "create", "ann@example.com", "--password-stdin", "--plan", "free")
+    assert run(*words, stdin="correct horse\n")[0] == 0
+    assert run("account", "plan", "Ann@Example.com")[:2] == (0, "free\n")
+    assert run("account", "plan", "ann@example.com", "standard")[:2] == (0, "standard\n")
+    assert run("account", "plan", "ann@example.com")[:2] == (0, "standard\n")
+
+
 @pytest.mark.parametrize(
     ("words", "stdin", "said"),
     [
         (["account", "create", "ann@example.com", "--password-stdin"], "short\n", "validation_failed: password"),
         (["account", "create", "nonsense", "--password-stdin"], "correct horse\n", "validation_failed: email"),
+        (["account", "create", "a@b.c", "--password-stdin", "--plan", "gold"], "correct horse\n", "free, standard"),
+        (["account", "plan", "nobody@example.com"], "", "No account nobody@example.com"),
         (["token", "nobody@example.com"], "", "No account nobody@example.com"),
         (["openapi", "--output", "/nowhere/api.json"], "", "/nowhere/api.json: No such file or directory"),
         (["migrate", "--data-dir", __file__], "", f"{__file__}: File exists"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from syncbridge.config import ConfigError, explain, load
+from syncbridge.limits import SHIPPED_PLANS, Plan
 
 SECRET = "canary-pw"
 URL = f"postgresql+asyncpg://user:{SECRET}@db/records"
@@ -14,16 +17,16 @@ URL = f"postgresql+asyncpg://user:{SECRET}@db/records"
 
 def test_environment_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
     file = tmp_path / "syncbridge.toml"
-    file.write_text('port = 1\nhost = "file"\n[limits]\ndevices_max = 2\njoins_max = 3\n[auth]\nissuer = "me"\n')
+    file.write_text('port = 1\nhost = "file"\n[limits]\nops_max = 2\njoins_max = 3\n[auth]\nissuer = "me"\n')
     settings = load(file, {"SYNCBRIDGE_PORT": "2", "SYNCBRIDGE_LIMITS__JOINS_MAX": "4"})
-    assert (settings.port, settings.host, settings.limits.devices_max, settings.limits.joins_max) == (2, "file", 2, 4)
+    assert (settings.port, settings.host, settings.limits.ops_max, settings.limits.joins_max) == (2, "file", 2, 4)
     assert (settings.auth.issuer, settings.log_level) == ("me", "info")
     sources = {
         row.key: row.source for row in explain(file, {"SYNCBRIDGE_PORT": "2", "SYNCBRIDGE_LIMITS__JOINS_MAX": "4"})
     }
     assert sources["port"] == "environment SYNCBRIDGE_PORT"
     assert sources["limits.joins_max"] == "environment SYNCBRIDGE_LIMITS__JOINS_MAX"
-    assert sources["limits.devices_max"] == f"file {file}"
+    assert sources["limits.ops_max"] == f"file {file}"
     assert sources["log_level"] == "default"
 
 
@@ -41,8 +44,11 @@ def test_file_is_named_by_the_environment_too(tmp_path: Path) -> None:
         ({"SYNCBRIDGE_SERVICE_HOST": "10.0.0.1"}, "enableServiceLinks"),
         ({"SYNCBRIDGE_PORT": "tcp://10.0.0.1:80"}, "port (SYNCBRIDGE_PORT)"),
         ({"SYNCBRIDGE_PORT": "70000"}, "port (SYNCBRIDGE_PORT)"),
-        ({"SYNCBRIDGE_LIMITS__DEVICES_MAX": "many"}, "limits.devices_max (SYNCBRIDGE_LIMITS__DEVICES_MAX)"),
-        ({"SYNCBRIDGE_LIMITS__DEVICES_MAX": "0"}, "devices_max"),
+        ({"SYNCBRIDGE_LIMITS__JOINS_MAX": "many"}, "limits.joins_max (SYNCBRIDGE_LIMITS__JOINS_MAX)"),
+        ({"SYNCBRIDGE_LIMITS__JOINS_MAX": "0"}, "joins_max"),
+        ({"SYNCBRIDGE_PLANS__FREE__DEVICES_MAX": "0"}, "plans.free: expected numbers above 0: devices_max"),
+        ({"SYNCBRIDGE_PLANS__FREE__DEVICES": "1"}, "SYNCBRIDGE_PLANS__FREE__DEVICES: no such key"),
+        ({"SYNCBRIDGE_DEFAULT_PLAN": "gold"}, "default_plan: expected one of free, standard, got 'gold'"),
         ({"SYNCBRIDGE_LIMITS__HEARTBEAT_MS": "60000"}, "idle_timeout_ms >= 2 * heartbeat_ms"),
         ({"SYNCBRIDGE_AUTH__ACCESS_TOKEN_MS": "0"}, "access_token_ms > 0"),
         ({"SYNCBRIDGE_ALLOWED_ORIGINS": "app.example.com"}, "expected lower-case origins"),
@@ -115,3 +121,31 @@ def test_base_url_is_how_people_reach_it(environment: dict[str, str], url: str) 
 
 def test_variables_of_the_command_line_and_the_build_are_no_keys() -> None:
     load(environment={"SYNCBRIDGE_URL": "x", "SYNCBRIDGE_TOKEN": "x", "SYNCBRIDGE_DEBUG": "1", "PATH": "x"})
+
+
+def test_a_plan_says_only_what_is_other_than_in_the_shipped_one(tmp_path: Path) -> None:
+    file = tmp_path / "syncbridge.toml"
+    file.write_text('default_plan = "family"\n[plans.free]\ndevices_max = 3\n[plans.family]\ndevices_max = 12\n')
+    settings = load(file, {"SYNCBRIDGE_PLANS__FREE__PUSH_BURST": "7"})
+    assert settings.plans["free"] == replace(SHIPPED_PLANS["free"], devices_max=3, push_burst=7)
+    assert settings.plans["family"] == replace(Plan(), devices_max=12)
+    assert settings.plans["standard"] == Plan()
+    sources = {row.key: row.source for row in explain(file, {"SYNCBRIDGE_PLANS__FREE__PUSH_BURST": "7"})}
+    assert sources["plans.free.devices_max"] == sources["plans.family.devices_max"] == f"file {file}"
+    assert sources["plans.free.push_burst"] == "environment SYNCBRIDGE_PLANS__FREE__PUSH_BURST"
+    assert sources["plans.standard.devices_max"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[plans.free]\ndevices = 3\n", "plans.free.devices"),
+        ('[plans."Big One"]\ndevices_max = 3\n', "expected names of a-z, 0-9, _ and -"),
+        ("[plans]\nfree = 3\n", "plans.free"),
+    ],
+)
+def test_a_bad_plan_is_refused_by_its_place(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "syncbridge.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load(file, {})

@@ -128,7 +128,7 @@ def test_hello_is_admitted_and_welcomed_with_limits(machine: ConnectionMachine) 
     effects = machine.receive(ADMITTED, NOW)
     welcome = messages_in(effects)[0]
     assert isinstance(welcome, m.Welcome)
-    assert welcome.limits.devices_max == 5
+    assert welcome.limits.devices_max == ADMITTED.plan.devices_max == 5
     assert c.Announce(AccountId("anna"), DeviceId("phone")) in effects
 
 

@@ -36,7 +36,7 @@ async def test_new_account_is_answered_with_tokens_that_work(world: World) -> No
         assert answer.status_code == 201
         assert answer.json()["expires_in"] == 900
         me = await client.get("/v1/me", headers={"Authorization": f"Bearer {answer.json()['access_token']}"})
-        assert (me.json()["email"], me.json()["devices_max"]) == ("bob@example.com", 5)
+        assert (me.json()["email"], me.json()["devices_max"], me.json()["plan"]) == ("bob@example.com", 5, "standard")
         again = await client.post("/v1/accounts", json={"email": "bob@example.com", "password": PASSWORD})
         assert problem(again) == (409, "account_exists")
 

@@ -30,7 +30,7 @@ def a_session(name: str, *, created_at: int = 1, kind: str = "breathing") -> Ses
 
 async def register(records: Records, device: str, *, login_at: int = 10, name: str = "", now_ms: int = 20) -> Roster:
     info = DeviceInfo(device, name)
-    return await records.devices.register(ANN, info, login_at=login_at, devices_max=5, now_ms=now_ms)
+    return await records.devices.register(ANN, info, login_at=login_at, devices_max=lambda plan: 5, now_ms=now_ms)
 
 
 async def test_second_account_of_an_address_is_refused(records: Records) -> None:
@@ -54,7 +54,9 @@ async def test_of_eight_devices_at_once_five_are_registered(records: Records) ->
 
 async def test_device_of_an_unknown_account_is_refused(records: Records) -> None:
     with pytest.raises(NotFound):
-        await records.devices.register(AccountId("nobody"), DeviceInfo("d"), login_at=1, devices_max=5, now_ms=1)
+        await records.devices.register(
+            AccountId("nobody"), DeviceInfo("d"), login_at=1, devices_max=lambda plan: 5, now_ms=1
+        )
 
 
 async def test_removed_device_comes_back_only_by_a_later_login(records: Records) -> None:
@@ -163,7 +165,7 @@ async def redeem(records: Records, device: str, *, now_ms: int = 2, devices_max:
         family_id=f"fam-{device}",
         refresh_digest=device.encode(),
         refresh_expires_at=1_000,
-        devices_max=devices_max,
+        devices_max=lambda plan: devices_max,
         now_ms=now_ms,
     )
 
