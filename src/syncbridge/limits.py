@@ -29,6 +29,10 @@ class Limits:
     inflight_max: int = 64  # unanswered pushes of a device; also how many settled ones a session remembers
     bad_messages_max: int = 20  # then the connection is closed with 4400
     hello_pending_max: int = 2_000  # sockets that have not said hello; the oldest gives way (1013)
+    # REST
+    requests_inflight_max: int = 512  # answered at once: each holds its body and its answer in memory
+    address_request_burst: int = 120  # requests of one address without a good token: an office logs in behind one
+    address_request_refill_ms: int = 250
     # the log
     resume_entries_max: int = 1000  # further back, a snapshot is cheaper
     log_entries_kept_max: int = 1000  # in memory, for resume and rebase without a read

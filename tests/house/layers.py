@@ -42,7 +42,7 @@ def _layers(names: str) -> frozenset[str]:
 
 
 BELOW_THE_ROOT = _layers(
-    "errors limits _ext core wire ports config telemetry runtime net records auth http"
+    "errors limits rates _ext core wire ports config telemetry runtime net records auth http"
     " adapters adapters.embedded adapters.cluster"
 )
 
@@ -51,16 +51,17 @@ DATA = frozenset({"msgspec", "orjson"})
 LAYERS = {
     "errors": Layer(_layers(""), banned=WORLD),
     "limits": Layer(_layers(""), banned=WORLD),
+    "rates": Layer(_layers(""), banned=WORLD),
     "_twin": Layer(_layers("errors"), banned=WORLD),
     # `os` for the one switch between compiled and twin.
     "_ext": Layer(_layers("errors _twin"), banned=WORLD - {"os"}),
-    "core": Layer(_layers("errors limits _ext"), foreign=DATA, banned=WORLD),
+    "core": Layer(_layers("errors limits rates _ext"), foreign=DATA, banned=WORLD),
     "wire": Layer(_layers("errors limits _ext core ports"), foreign=DATA, banned=WORLD - {"http"}),
     "ports": Layer(_layers("errors limits core"), foreign=DATA, banned=WORLD),
     # "" is the package's own face, read for its version.
     "telemetry": Layer(_layers("errors limits core ports") | {""}, foreign=None, banned_foreign=BACK_ENDS),
     "runtime": Layer(
-        _layers("errors limits _ext core wire ports telemetry"),
+        _layers("errors limits rates _ext core wire ports telemetry"),
         foreign=None,
         banned_foreign=BACK_ENDS | SERVERS | DATABASES | {"picows", "uvloop"},
     ),
@@ -77,7 +78,7 @@ LAYERS = {
         banned_foreign=BACK_ENDS | SERVERS | DATABASES | {"picows"},
     ),
     "http": Layer(
-        _layers("errors limits _ext core wire ports runtime records auth telemetry") | {""},
+        _layers("errors limits rates _ext core wire ports runtime records auth telemetry") | {""},
         foreign=None,
         banned_foreign=BACK_ENDS | {"picows"},
     ),

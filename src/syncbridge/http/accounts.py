@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, SecretStr
 from syncbridge.core.ids import DeviceId
 from syncbridge.errors import BadCredentials, TokenInvalid
 from syncbridge.http.auth import TokenPair, device_field, pair
-from syncbridge.http.context import AccountClaims, Ctx, address_of
+from syncbridge.http.context import AccountClaims, Ctx, network_of_request
 from syncbridge.http.strict import StrictRoute
 
 router = APIRouter(prefix="/v1", tags=["accounts"], route_class=StrictRoute)
@@ -45,7 +45,7 @@ class PasswordChange(BaseModel):
 @router.post("/accounts", status_code=201)
 async def create_account(request: Request, context: Ctx, body: NewAccount) -> TokenPair:
     """The account exists, and this is its first pair of tokens."""
-    context.logins.take(address_of(request))
+    context.logins.take(network_of_request(request))
     account = await context.authority.create_account(body.email, body.password.get_secret_value())
     return pair(context, await context.authority.begin(account.id, DeviceId(body.device) if body.device else None))
 

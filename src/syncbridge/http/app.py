@@ -13,10 +13,12 @@ from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.http import accounts, auth, devices, handoffs, health, pairing, reference, sessions, snapshots, state
 from syncbridge.http.context import Context, HttpSettings, OwnedSessions
 from syncbridge.http.envelope import Envelope
+from syncbridge.http.gate import RequestGate
 from syncbridge.http.health import Health
 from syncbridge.http.problems import MEDIA_TYPE, Problem, handle_problems
-from syncbridge.http.rates import Buckets
+from syncbridge.http.rates import RateLimiter
 from syncbridge.ports import Clock, SessionService
+from syncbridge.rates import Rate
 from syncbridge.records import Records
 from syncbridge.telemetry import PrometheusTelemetry
 
@@ -26,6 +28,13 @@ Live devices speak the WebSocket protocol at `/v1/ws`; this is everything else. 
 `Authorization: Bearer ACCESS_TOKEN`, which `POST /v1/accounts` and `POST /v1/auth/token` answer with. Times are
 milliseconds since 1970, server time. Every error is problem details (RFC 9457) with a `code` and a `request_id`.
 What is not yours is answered as what does not exist."""
+
+RATE_HEADERS = {
+    "X-RateLimit-Limit": "Requests that may be made at once.",
+    "X-RateLimit-Remaining": "Requests that may still be made now.",
+    "X-RateLimit-Reset": "Seconds until as many as the limit may be made again.",
+}
+"""On every answer but those of health and metrics."""
 
 _RESOURCES = (accounts, auth, devices, sessions, state, handoffs, pairing, snapshots, health)
 
@@ -61,18 +70,28 @@ def build_app(
         telemetry=telemetry,
         health=report,
         session_types=session_types,
-        logins=Buckets(clock, burst=rules.login_burst, refill_ms=rules.login_refill_ms),
-        guesses=Buckets(clock, burst=rules.guess_burst, refill_ms=rules.guess_refill_ms),
+        logins=RateLimiter(
+            clock, Rate(rules.login_burst, rules.login_refill_ms), limit="login_burst", telemetry=telemetry
+        ),
+        guesses=RateLimiter(
+            clock, Rate(rules.guess_burst, rules.guess_refill_ms), limit="guess_burst", telemetry=telemetry
+        ),
         owned=OwnedSessions(records),
     )
+    app.add_middleware(RequestGate)
     app.add_middleware(Envelope, telemetry=telemetry)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-Id"],
-            expose_headers=["ETag", "Location", "Retry-After", "SyncBridge-Code", "SyncBridge-Hash", "X-Request-Id"],
+            allow_headers=[
+                *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id")
+            ],
+            expose_headers=[
+                *("ETag", "Location", "Retry-After", "SyncBridge-Code", "SyncBridge-Hash", "X-Request-Id"),
+                *("Idempotency-Replayed", *RATE_HEADERS),
+            ],
             max_age=600,
         )
     return app
@@ -88,10 +107,16 @@ def bare_app() -> FastAPI:
         redoc_url=None,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         responses={
+            429: {
+                "description": "Too many requests: of the account, of the address, or of what must not be guessed.",
+                "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+                | {name: {"description": text, "schema": {"type": "integer"}} for name, text in RATE_HEADERS.items()},
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            },
             "default": {
                 "description": "Why it was not answered as asked.",
                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-            }
+            },
         },
         separate_input_output_schemas=False,
         generate_unique_id_function=lambda route: route.name,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Discriminator, Field, SecretStr, Tag
 from syncbridge.auth import Grant
 from syncbridge.core.ids import DeviceId
 from syncbridge.errors import BadCredentials
-from syncbridge.http.context import AccountClaims, Context, Ctx, address_of
+from syncbridge.http.context import AccountClaims, Context, Ctx, network_of_request
 from syncbridge.http.strict import StrictRoute
 
 router = APIRouter(prefix="/v1/auth", tags=["auth"], route_class=StrictRoute)
@@ -71,8 +71,7 @@ class Revocation(BaseModel):
 @router.post("/token")
 async def token(request: Request, context: Ctx, body: AnyGrant) -> TokenPair:
     """A pair of tokens. An unknown address and a wrong password are answered alike, after the same work."""
-    address = address_of(request)
-    context.logins.take(address)
+    context.logins.take(network_of_request(request))
     if isinstance(body, RefreshGrant):
         return pair(context, await context.authority.refresh(body.refresh_token.get_secret_value()))
     # Guesses are counted by the account they are about as well, wherever they come from.
@@ -90,7 +89,7 @@ async def token(request: Request, context: Ctx, body: AnyGrant) -> TokenPair:
 @router.post("/revoke", status_code=204)
 async def revoke(request: Request, context: Ctx, body: Revocation) -> Response:
     """The token is refused from now on; the same answer for a token that was none (RFC 7009 section 2.2)."""
-    context.logins.take(address_of(request))
+    context.logins.take(network_of_request(request))
     await context.authority.revoke(body.token.get_secret_value())
     return Response(status_code=204)
 

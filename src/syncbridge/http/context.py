@@ -15,7 +15,7 @@ from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.session_types import SessionType
 from syncbridge.errors import DeviceUnknown, Forbidden, NotFound, TokenMissing
 from syncbridge.http.health import Health
-from syncbridge.http.rates import Buckets
+from syncbridge.http.rates import RateLimiter, network_of
 from syncbridge.limits import Limits
 from syncbridge.ports import Clock, SessionService
 from syncbridge.records import Records
@@ -71,8 +71,8 @@ class Context:
     telemetry: PrometheusTelemetry
     health: Health
     session_types: Mapping[str, SessionType]
-    logins: Buckets
-    guesses: Buckets
+    logins: RateLimiter
+    guesses: RateLimiter
     owned: OwnedSessions
 
 
@@ -165,3 +165,8 @@ def address_of(request: Request) -> str:
     peer = request.client.host if request.client else "unknown"
     forwarded = [value.encode("latin-1") for value in request.headers.getlist("x-forwarded-for")]
     return client_address(peer, forwarded, frozenset(context_of(request).settings.trusted_proxies))
+
+
+def network_of_request(request: Request) -> str:
+    """Who shares a bucket with the client: its address, in IPv6 its network."""
+    return network_of(address_of(request))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from syncbridge.errors import CodeInvalid
 from syncbridge.http.auth import TokenPair, pair
-from syncbridge.http.context import AccountClaims, Ctx, Owned, address_of
+from syncbridge.http.context import AccountClaims, Ctx, Owned, network_of_request
 from syncbridge.http.devices import NewDevice
 from syncbridge.http.strict import StrictRoute
 
@@ -64,7 +64,7 @@ async def create_pairing_code(
 @router.post("/pairing-codes/redeem")
 async def redeem_pairing_code(request: Request, context: Ctx, body: Redemption) -> TokenPair:
     """The code is used up, the device registered, and these tokens reach the code's session from it alone."""
-    guessing = f"code {address_of(request)}"
+    guessing = f"code {network_of_request(request)}"
     context.guesses.require(guessing)
     try:
         grant = await context.authority.redeem(body.code, body.device.info())

@@ -1,53 +1,74 @@
-"""Token buckets: so many requests at once, and then one each so many milliseconds."""
+"""Rates of requests: what is taken from whose bucket, and the answer when it is empty."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
 
 from syncbridge.errors import RateLimited
 from syncbridge.http.problems import Refused
-from syncbridge.ports import Clock
+from syncbridge.ports import Clock, Telemetry
+from syncbridge.rates import Bucket, Buckets, Rate
 
-KEYS_MAX = 50_000
+IPV6_NETWORK_BITS: Final = 64
+"""What one subscriber gets at least (RFC 6177 section 2): a bucket for each address would be no bound at all."""
 
 
-class Buckets:
-    """One bucket a key. A bucket that has filled up again is forgotten first, so the memory is bounded."""
+class RateLimiter:
+    """One bucket a key, all of one rate; ``limit`` is the limit's name for operators."""
 
-    def __init__(self, clock: Clock, *, burst: int, refill_ms: int) -> None:
+    def __init__(self, clock: Clock, rate: Rate, *, limit: str, telemetry: Telemetry) -> None:
         self._clock = clock
-        self._refill_ms = refill_ms
-        self._full_ms = burst * refill_ms
-        self._empty_until: OrderedDict[str, float] = OrderedDict()  # the moment when the bucket is full again
+        self._rate = rate
+        self._limit = limit
+        self._telemetry = telemetry
+        self._buckets = Buckets()
 
     def take(self, key: str) -> None:
         """One token of the key's bucket is taken. Raises Refused with RateLimited and Retry-After."""
-        wait_ms = self.wait_ms(key)
-        if wait_ms > 0:
-            raise refused(wait_ms)
-        now_ms = self._clock.now_ms()
-        self._empty_until[key] = max(now_ms, self._empty_until.get(key, 0)) + self._refill_ms
-        self._empty_until.move_to_end(key)
-        if len(self._empty_until) > KEYS_MAX:
-            self._empty_until.popitem(last=False)
+        if not self._buckets.of(key).take(self._rate, self._clock.now_ms()):
+            self.require(key)
 
     def require(self, key: str) -> None:
         """There is a token, which stays. Raises as `take` does."""
-        wait_ms = self.wait_ms(key)
+        wait_ms = self._buckets.look(key).wait_ms(self._rate, self._clock.now_ms())
         if wait_ms > 0:
+            self._telemetry.measured("limit_hit", 1, self._limit)
             raise refused(wait_ms)
 
-    def wait_ms(self, key: str) -> float:
-        """How long until there is a token; 0 when there is one now."""
-        full_at = self._empty_until.get(key, 0)
-        return max(0.0, full_at + self._refill_ms - self._full_ms - self._clock.now_ms())
 
-
-def refused(wait_ms: float) -> Refused:
+def refused(wait_ms: int) -> Refused:
     """Too many, with how long to wait."""
-    seconds = max(1, -int(-wait_ms // 1000))
+    seconds = _seconds(max(1, wait_ms))
     return Refused(
         RateLimited(f"Too many requests; try again in {seconds} s."),
         headers={"Retry-After": str(seconds)},
-        members={"retry_after_ms": int(wait_ms)},
+        members={"retry_after_ms": wait_ms},
     )
+
+
+def rate_headers(bucket: Bucket, rate: Rate, now_ms: int) -> list[tuple[bytes, bytes]]:
+    """How much may still be asked: the bucket's size, the tokens in it, and the seconds until it is full again."""
+    left, full_in = bucket.left(rate, now_ms), _seconds(bucket.fill_ms(now_ms))
+    return [
+        (b"x-ratelimit-limit", b"%d" % rate.burst),
+        (b"x-ratelimit-remaining", b"%d" % left),
+        (b"x-ratelimit-reset", b"%d" % full_in),
+    ]
+
+
+def network_of(address: str) -> str:
+    """Who shares a bucket with this address: nobody in IPv4, the network of its subscriber in IPv6."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(ip, IPv6Address):
+        return str(ip)
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return str(ip_network((int(ip), IPV6_NETWORK_BITS), strict=False))
+
+
+def _seconds(ms: int) -> int:
+    return -(-ms // 1000)

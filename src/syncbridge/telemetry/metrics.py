@@ -194,6 +194,14 @@ METRICS: tuple[Metric, ...] = (
         feeds=(Feed("reject", "add"),),
     ),
     Metric(
+        "limit_hits_total",
+        "counter",
+        "Times that a limit was met, by its name; see the table of limits.",
+        ("limit",),
+        ("request_burst", "address_request_burst", "login_burst", "guess_burst", "requests_inflight_max"),
+        feeds=(Feed("limit_hit", "add"),),
+    ),
+    Metric(
         "conflicts_total",
         "counter",
         "Places where two devices wrote, by the policy that decided.",

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from syncbridge import __version__
-from syncbridge.auth import AuthRules, open_authority
+from syncbridge.auth import AuthRules, Plans, open_authority
 from syncbridge.config import Settings
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.http import Health, build_app
@@ -60,7 +60,8 @@ async def make_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
         settings = Settings(data_dir=tmp_path, auth=rules, **keys)
         service, clock, health = FakeService(), MovedClock(), Health(__version__)
         records = await open_records(settings.records_url)
-        authority = await open_authority(records, settings.auth, settings.limits, clock)
+        plans = Plans(settings.plans, settings.default_plan)
+        authority = await open_authority(records, settings.auth, settings.limits, clock, plans)
         closing.extend((authority.close, records.close))
         app = build_app(
             service,

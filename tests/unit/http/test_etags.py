@@ -1,4 +1,4 @@
-"""Conditions of requests, and token buckets."""
+"""Conditions of requests."""
 
 import pytest
 from fastapi import Request
@@ -6,9 +6,6 @@ from fastapi import Request
 from syncbridge.core.effects import StateView
 from syncbridge.errors import BadMessage, PreconditionFailed
 from syncbridge.http.etags import etag, expected_version, is_unchanged
-from syncbridge.http.problems import Refused
-from syncbridge.http.rates import Buckets
-from tests.unit.http.fakes import MovedClock
 
 VIEW = StateView("e1", 7, "active", 1, None, 1, "h", {}, 2)
 
@@ -47,31 +44,3 @@ def test_if_none_match_counts_weak_tags(given: str, unchanged: bool) -> None:
 def test_write_that_excludes_the_state_of_now_fails() -> None:
     with pytest.raises(PreconditionFailed):
         expected_version(request(if_none_match="*"), VIEW)
-
-
-def test_bucket_gives_its_burst_then_one_each_refill() -> None:
-    clock = MovedClock()
-    buckets = Buckets(clock, burst=3, refill_ms=1_000)
-    for _ in range(3):
-        buckets.take("a")
-    with pytest.raises(Refused) as refused:
-        buckets.take("a")
-    assert refused.value.headers == {"Retry-After": "1"}
-    buckets.take("b")
-    clock.at_ms += 999
-    with pytest.raises(Refused):
-        buckets.take("a")
-    clock.at_ms += 1
-    buckets.take("a")
-    with pytest.raises(Refused):
-        buckets.take("a")
-
-
-def test_idle_bucket_never_holds_more_than_its_burst() -> None:
-    clock = MovedClock()
-    buckets = Buckets(clock, burst=2, refill_ms=1_000)
-    clock.at_ms += 1_000_000
-    buckets.take("a")
-    buckets.take("a")
-    with pytest.raises(Refused):
-        buckets.take("a")
