@@ -24,6 +24,7 @@ import picows
 import uvloop
 
 from bench.core_states import session_state
+from bench.sockless import UNBOUND
 from syncbridge.app import Service
 from syncbridge.config import Settings
 from syncbridge.core.ids import AccountId, SessionId
@@ -111,7 +112,7 @@ async def serve_bare() -> None:
 
 async def serve_ours(directory: str, accounts: int, sessions_each: int, size_kib: int) -> None:
     configure_logging("error", "json")
-    settings = Settings(port=0, data_dir=Path(directory))
+    settings = Settings(port=0, data_dir=Path(directory), plans={"standard": UNBOUND})
     state = session_state(size_kib) if size_kib else SESSION_TYPES["breathing"].initial_state()
     told = []
     async with Service.running(settings) as service:

@@ -64,6 +64,8 @@ MEANINGS: dict[str, str] = {
     "WelcomeLimits.inflight_max": "Unanswered pushes of a device in one session; more are not remembered for repeats.",
     "WelcomeLimits.joins_max": "Sessions that one connection follows.",
     "WelcomeLimits.devices_max": "Devices of one account.",
+    "WelcomeLimits.push_burst": "Pushes that this device may send at once; 0 where the server does not say.",
+    "WelcomeLimits.push_refill_ms": "One more push may be sent each so many ms; 0 where the server does not say.",
     # -- device to server
     "hello.token": "An access token.",
     "hello.device": "The device that speaks.",

@@ -27,6 +27,9 @@ class Limits:
     # one connection
     joins_max: int = 32  # sessions one connection follows
     inflight_max: int = 64  # unanswered pushes of a device; also how many settled ones a session remembers
+    message_burst: int = 256  # messages that are no push: joining all sessions, measuring the clock, a cursor's signals
+    message_refill_ms: int = 10  # then 100 a second: a cursor makes 60
+    message_refusals_max: int = 20  # refused in a row, then the connection is closed with 4429
     bad_messages_max: int = 20  # then the connection is closed with 4400
     hello_pending_max: int = 2_000  # sockets that have not said hello; the oldest gives way (1013)
     # REST

@@ -268,9 +268,8 @@ class SimDevice:
         for push in self.replica.outgoing(self.server_ms(), through=self.disk.revision):
             self.say(push)
         retry_at = self.replica.retry_at()
-        if retry_at is not None:
-            wait_ms = max(1, retry_at - self.server_ms())
-            self.world.after(wait_ms, partial(self._retry, self._life))
+        if retry_at is not None and retry_at > self.server_ms():
+            self.world.after(retry_at - self.server_ms(), partial(self._retry, self._life))
 
     def _retry(self, life: int) -> None:
         if life == self._life:

@@ -8,6 +8,7 @@ from syncbridge.core.entry import Entry
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.core.session_types import SESSION_TYPES
+from syncbridge.limits import Plan
 from syncbridge.ports import Admission, Identity, Refusal
 from syncbridge.runtime.engine import Engine
 from tests.sim.network import Network
@@ -23,11 +24,12 @@ YEAR_MS = 365 * 86_400_000
 class Gate:
     """Lets every device of the roster in."""
 
-    def __init__(self, roster: tuple[DeviceInfo, ...]) -> None:
+    def __init__(self, roster: tuple[DeviceInfo, ...], plan: Plan) -> None:
         self.roster = roster
+        self.plan = plan
 
     def admit(self, token: str, device: DeviceInfo, done: Callable[[Admission | Refusal], None]) -> None:
-        done(Admission(Identity(ACCOUNT, 0, "t"), device, self.roster))
+        done(Admission(Identity(ACCOUNT, 0, "t"), device, self.roster, self.plan))
 
     def renew(
         self, token: str, account: AccountId, device: DeviceId, done: Callable[[Identity | Refusal], None]
@@ -74,7 +76,7 @@ class Node:
         self.store: SimStore | None = None
         self._truth = truth
         self._network = network
-        self._gate = Gate(roster)
+        self._gate = Gate(roster, weather.plan)
         self._life = 0
         self.is_calm = False
 

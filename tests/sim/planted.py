@@ -19,6 +19,7 @@ from syncbridge.core import admission, handoffs, work
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core.batch import Batch
+from syncbridge.core.connection import ConnectionMachine
 from syncbridge.core.entry import Entry
 from syncbridge.core.ledger import Ledger
 from syncbridge.core.log import SessionLog
@@ -263,6 +264,16 @@ def _refused_ground_forgotten(real: Any) -> Any:
     return lambda self, *args: False
 
 
+def _told_nothing(real: Any) -> Any:
+    """A push past its device's rate is dropped without a word."""
+
+    def on_push(self: ConnectionMachine, message: Any, *args: Any) -> list[Any]:
+        said: list[Any] = real(self, message, *args)
+        return [effect for effect in said if getattr(getattr(effect, "message", None), "code", "") != "rate_limited"]
+
+    return on_push
+
+
 # -- the device -------------------------------------------------------------------------------------------------
 
 
@@ -317,6 +328,7 @@ BUGS = (
     Bug("ack tells no status", ("P7",), work, "_ack", _ack_without_status),
     Bug("anybody's word for the source's", ("P9",), handoffs, "_last_word", _anybodys_word, 1_280),
     Bug("push on top of a refused one", ("P5",), Ledger, "has_refused", _refused_ground_forgotten, 30),
+    Bug("push too fast is dropped", ("P3",), ConnectionMachine, "_on_push", _told_nothing),
     Bug("members are never forgotten", ("memory",), Members, "leave", _ghost_members),
     Bug("log never trimmed", ("memory",), SessionLog, "trim", _log_never_trimmed),
     Bug("replica drops pending on cut", ("P5", "P6"), Replica, "disconnected", _pending_dropped),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
-from syncbridge.limits import Limits
+from syncbridge.limits import Limits, Plan
 
 SMALL_LIMITS = Limits(
     inflight_max=6,
@@ -27,6 +27,10 @@ SMALL_LIMITS = Limits(
 
 SHALLOW_LIMITS = replace(SMALL_LIMITS, log_entries_kept_max=32)
 """The log forgets so soon that pushes come too late for it."""
+
+
+SLOW_PLAN = Plan(push_burst=8, push_refill_ms=20)
+"""What is made offline is more than may be sent at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,11 @@ class Weather:
     has_sloppy: bool
     has_stale_app: bool
     rest_mean_ms: int
+
+    @property
+    def plan(self) -> Plan:
+        """How fast devices may push. Tied to another draw, so that it moves none of those after it."""
+        return SLOW_PLAN if self.amount_max == 1 else Plan()
 
 
 def draw(random: Random, *, is_careless: bool = False) -> Weather:

@@ -33,6 +33,7 @@ from syncbridge.client.pending import (
     QueueFull,
     Rejected,
 )
+from syncbridge.client.window import Window
 from syncbridge.core.digest import state_hash
 from syncbridge.core.entry import Entry, HandoffNote, Intent, Position
 from syncbridge.core.ids import JsonObject, Op
@@ -50,7 +51,7 @@ from syncbridge.core.messages import (
     WaitingOffer,
 )
 from syncbridge.core.session_types import SESSION_TYPES
-from syncbridge.errors import MessageTooLarge, NotJoined, SyncBridgeError
+from syncbridge.errors import MessageTooLarge, NotJoined, RateLimited, SyncBridgeError
 from syncbridge.limits import Limits
 
 CONFLICTS_KEPT_MAX = 1000
@@ -125,6 +126,7 @@ class Replica:
         self._joins = 0
         self._join_ref = ""
         self._join_seq = 1
+        self._window = Window()
 
     # -- what it shows ----------------------------------------------------------------------------------------------
 
@@ -197,7 +199,7 @@ class Replica:
         """The pushes to send now, in order, within the window; each counts as sent. For the bounds see Duty."""
         if not self.is_joined or self._join_ref:
             return []
-        room = self.inflight_max - sum(one.phase is Phase.SENT for one in self._chain)
+        room = self._window.size(self.inflight_max) - sum(one.phase is Phase.SENT for one in self._chain)
         pushes: list[Push] = []
         for one in self._chain:
             if one.phase is Phase.SENT:
@@ -211,8 +213,9 @@ class Replica:
         return pushes
 
     def retry_at(self) -> int | None:
-        """When a push that waits for its time may be sent; None when none waits."""
-        return min((one.retry_at for one in self._chain if one.phase is Phase.AGAIN and one.retry_at), default=None)
+        """When the next push may be sent, where it waits for its time and holds up those behind it; else None."""
+        first = next((one for one in self._chain if one.phase is not Phase.SENT), None)
+        return (first.retry_at or None) if first is not None and first.phase is Phase.AGAIN else None
 
     # -- joining ----------------------------------------------------------------------------------------------------
 
@@ -329,6 +332,7 @@ class Replica:
         return []
 
     def _on_ack(self, message: Ack, now_ms: int) -> list[ClientMessage]:
+        self._window.acked(self.inflight_max)
         chain = self._chain
         one = chain.find(message.seq)
         is_entry = one is None or one.intent != "open"
@@ -395,6 +399,8 @@ class Replica:
             return []
         if message.retry in ("same", "later"):
             one.phase, one.retry_at = Phase.AGAIN, now_ms + max(message.retry_after_ms, RETRY_MS)
+            if message.code == RateLimited.code:
+                self._window.refused()
             return []
         if message.code == "seq_gap":
             index = self._chain.pending.index(one)

@@ -19,7 +19,8 @@ READY          hello: `already_hello`;        renewed: new expiry            tok
 CLOSED         nothing                        nothing                        nothing
 ============== ============================== ============================== ===========================
 
-Malformed messages are answered and counted; past ``bad_messages_max`` the connection is closed with 4400.
+Malformed messages are answered and counted; past ``bad_messages_max`` the connection is closed with 4400. A device
+that speaks too fast is answered `rate_limited`, and closed with 4429 when it does not listen (`core.pace`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from syncbridge.core.connection_events import (
     AnyConnectionEvent,
     CloseConnection,
     ConnectionTimer,
+    CountLimit,
     Dismissed,
     Draining,
     MalformedReceived,
@@ -55,6 +57,7 @@ from syncbridge.core.connection_events import (
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, HandoffId, SessionId
 from syncbridge.core.messages import (
     PROTOCOL_VERSION,
+    AnyClientMessage,
     Auth,
     Clock,
     ClockMessage,
@@ -73,14 +76,17 @@ from syncbridge.core.messages import (
     Leave,
     Left,
     Push,
+    Reject,
     Signal,
     TokenAccepted,
     TokenExpiring,
     Welcome,
     WelcomeLimits,
 )
+from syncbridge.core.pace import Pace
 from syncbridge.errors import SyncBridgeError
 from syncbridge.limits import Limits
+from syncbridge.rates import Buckets
 
 KEPT_MESSAGES_MAX = 64
 """What a device may say between its `hello` and our answer; a well-behaved one pipelines its joins."""
@@ -104,6 +110,7 @@ class ConnectionMachine:
     """
 
     __slots__ = (
+        "_buckets",
         "account",
         "bad_messages",
         "connection",
@@ -112,12 +119,14 @@ class ConnectionMachine:
         "joined",
         "kept",
         "limits",
+        "pace",
         "roster",
         "scope",
         "state",
     )
 
-    def __init__(self, connection: ConnectionId, limits: Limits) -> None:
+    def __init__(self, connection: ConnectionId, limits: Limits, buckets: Buckets | None = None) -> None:
+        """``buckets`` are the pushes of all devices: who connects anew finds its bucket as it left it."""
         self.connection = connection
         self.limits = limits
         self.state = ConnectionState.AWAITING
@@ -129,6 +138,8 @@ class ConnectionMachine:
         self.joined: set[SessionId] = set()
         self.kept: list[MessageReceived] | None = None
         self.bad_messages = 0
+        self.pace = Pace(limits)
+        self._buckets = Buckets() if buckets is None else buckets
 
     def receive(self, event: AnyConnectionEvent, now_ms: int) -> list[AnyConnectionEffect]:
         """What is to be done about ``event``; never raises for what the peer did."""
@@ -138,7 +149,7 @@ class ConnectionMachine:
             case MessageReceived():
                 return self._on_message(event, now_ms)
             case MalformedReceived():
-                return self._on_malformed(event)
+                return self._on_malformed(event, now_ms)
             case Opened():
                 return [SetConnectionTimer("hello", now_ms + self.limits.hello_timeout_ms)]
             case Admitted():
@@ -174,12 +185,13 @@ class ConnectionMachine:
         """Whether the token is good for this session; what it is not good for does not exist for it."""
         return self.scope is None or session == self.scope
 
-    def pushed(self, message: Push, digest: int) -> session_events.PushReceived | None:
+    def pushed(self, message: Push, digest: int, then_ms: int) -> session_events.PushReceived | None:
         """What the session is told of a push, where the connection itself has nothing to judge; else None.
 
-        The way of nearly every frame, without an event, a list and an effect on it; `receive` says the same.
+        The way of nearly every frame, without an event, a list and an effect on it; `receive` says the same, or what
+        it comes to at its own time: ``then_ms`` may be of an earlier moment, at which there are fewer tokens.
         """
-        if self.state is ConnectionState.READY and message.session in self.joined:
+        if self.state is ConnectionState.READY and message.session in self.joined and self.pace.takes_push(then_ms):
             return session_events.PushReceived(self.connection, self.device, message, digest)
         return None
 
@@ -210,6 +222,7 @@ class ConnectionMachine:
         self.state = ConnectionState.READY
         self.account, self.device, self.scope = event.account, event.device, event.scope
         self.roster, self.expires_at = event.roster, event.expires_at
+        self.pace.admitted(self._buckets.of((event.account, event.device)), event.plan)
         limits = self.limits
         effects: list[AnyConnectionEffect] = [
             SendMessage(
@@ -226,6 +239,8 @@ class ConnectionMachine:
                         inflight_max=limits.inflight_max,
                         joins_max=limits.joins_max,
                         devices_max=event.plan.devices_max,
+                        push_burst=event.plan.push_burst,
+                        push_refill_ms=event.plan.push_refill_ms,
                     ),
                     token_expires_at=event.expires_at,
                 )
@@ -258,7 +273,9 @@ class ConnectionMachine:
     def _on_ready(self, event: MessageReceived, now_ms: int) -> list[AnyConnectionEffect]:
         message, me, device = event.message, self.connection, self.device
         if isinstance(message, Push):
-            return self._route(message.session, "push", session_events.PushReceived(me, device, message, event.digest))
+            return self._on_push(message, event.digest, now_ms)
+        if not self.pace.takes_message(now_ms):
+            return self._too_fast(message, now_ms)
         match message:
             case Join():
                 return self._on_join(message)
@@ -294,13 +311,28 @@ class ConnectionMachine:
             case _ as never:
                 assert_never(never)
 
+    def _on_push(self, message: Push, digest: int, now_ms: int) -> list[AnyConnectionEffect]:
+        session, is_joined = SessionId(message.session), message.session in self.joined
+        if is_joined and self.pace.takes_push(now_ms):
+            pushed = session_events.PushReceived(self.connection, self.device, message, digest)
+            return [ToSession(session, pushed)]
+        # What is refused costs as much as any other message: whoever goes on sending does not listen.
+        if not self.pace.takes_message(now_ms) and (not is_joined or self.pace.is_overrun):
+            return self._too_fast(message, now_ms)
+        if not is_joined:
+            return [self._error(errors.NotJoined(), about="push", session=session)]
+        fault = errors.RateLimited("This device pushes faster than its plan allows; send the same push again.")
+        wait_ms = self.pace.push_wait_ms(now_ms)
+        reject = Reject(session, message.seq, fault.code, fault.retry, fault.message, 0, retry_after_ms=wait_ms)
+        return [CountLimit("push_burst"), SendMessage(reject)]
+
     def _on_join(self, message: Join) -> list[AnyConnectionEffect]:
         session = SessionId(message.session)
         if not self.reaches(session):
             return [self._error(errors.NotFound(), about="join", session=session, ref=message.ref)]
         if session not in self.joined and len(self.joined) >= self.limits.joins_max:
             fault = errors.JoinsExceeded(f"a connection follows at most {self.limits.joins_max} sessions; leave one")
-            return [self._error(fault, about="join", session=session, ref=message.ref)]
+            return [CountLimit("joins_max"), self._error(fault, about="join", session=session, ref=message.ref)]
         self.joined.add(session)
         joined = session_events.MemberJoined(self.connection, self.account, self.device, self.roster, message)
         return [ToSession(session, joined)]
@@ -325,12 +357,30 @@ class ConnectionMachine:
 
     # -- trouble and time ---------------------------------------------------------------------------------------
 
-    def _on_malformed(self, event: MalformedReceived) -> list[AnyConnectionEffect]:
+    def _too_fast(self, message: AnyClientMessage | None, now_ms: int) -> list[AnyConnectionEffect]:
+        """The message is not acted on, and said so; the connection ends when that goes on."""
+        fault = errors.RateLimited("Too many messages on this connection; wait as long as this says.")
+        if self.pace.is_overrun:
+            return [CountLimit("message_refusals_max"), *self._close(fault)]
+        error = ErrorMessage(
+            fault.code,
+            fault.message,
+            fault.retry,
+            about="" if message is None else str(message.__struct_config__.tag),
+            session=getattr(message, "session", ""),
+            ref=getattr(message, "ref", ""),
+            retry_after_ms=self.pace.message_wait_ms(now_ms),
+        )
+        return [CountLimit("message_burst"), SendMessage(error)]
+
+    def _on_malformed(self, event: MalformedReceived, now_ms: int) -> list[AnyConnectionEffect]:
         fault = errors.by_code()[event.code](event.message)
         self.bad_messages += 1
         if self.state is not ConnectionState.READY or self.bad_messages > self.limits.bad_messages_max:
             closing = errors.BadMessage(event.message)
             return self._close(closing if fault.close_code is None else fault)
+        if not self.pace.takes_message(now_ms):
+            return self._too_fast(None, now_ms)
         return [self._error(fault)]
 
     def _on_timer(self, name: str, now_ms: int) -> list[AnyConnectionEffect]:

@@ -163,6 +163,12 @@ class ToSession(ConnectionEffect, frozen=True):
     event: session_events.Event
 
 
+class CountLimit(ConnectionEffect, frozen=True):
+    """Operators see that this limit was met."""
+
+    limit: str
+
+
 class SetConnectionTimer(ConnectionEffect, frozen=True):
     """Hand `ConnectionTimer(name)` back at ``at_ms``; replaces a timer of the same name."""
 
@@ -170,4 +176,6 @@ class SetConnectionTimer(ConnectionEffect, frozen=True):
     at_ms: int
 
 
-AnyConnectionEffect = SendMessage | CloseConnection | Admit | Renew | Announce | ToSession | SetConnectionTimer
+AnyConnectionEffect = (
+    SendMessage | CloseConnection | Admit | Renew | Announce | ToSession | CountLimit | SetConnectionTimer
+)

@@ -181,6 +181,8 @@ class WelcomeLimits(Struct, frozen=True):
     inflight_max: int
     joins_max: int
     devices_max: int
+    push_burst: int = 0
+    push_refill_ms: int = 0
 
 
 class Welcome(ServerMessage, frozen=True, tag="welcome"):
@@ -291,8 +293,8 @@ class Ack(ServerMessage, frozen=True, tag="ack"):
 class Reject(ServerMessage, frozen=True, tag="reject"):
     """Push ``seq`` was not applied.
 
-    ``version`` is the head of the log; ``playhead`` the true one where that is the point; ``state`` the one at
-    ``version`` where the device must merge (`base_too_old`).
+    ``version`` is the head of the log, 0 where the log was not looked at (`rate_limited`); ``playhead`` the true one
+    where that is the point; ``state`` the one at ``version`` where the device must merge (`base_too_old`).
     """
 
     session: str

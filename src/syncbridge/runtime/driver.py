@@ -16,6 +16,7 @@ from syncbridge.core.connection_events import (
     AnyConnectionEvent,
     CloseConnection,
     ConnectionTimer,
+    CountLimit,
     Dismissed,
     MalformedReceived,
     MessageReceived,
@@ -69,7 +70,7 @@ class ConnectionDriver:
         self._engine = engine
         self.client_address = client_address
         self.connection = connection
-        self.machine = ConnectionMachine(connection, engine.limits)
+        self.machine = ConnectionMachine(connection, engine.limits, engine.hub.push_buckets)
         self.outlet: Outlet | None = None
         self.timers = Timers(engine.clock, engine.call_at, self._on_timer)
         self.heard_at = 0
@@ -101,7 +102,7 @@ class ConnectionDriver:
             kind = type(message)
             if isinstance(message, Push):
                 digest = push_digest(message)
-                pushed = self.machine.pushed(message, digest)
+                pushed = self.machine.pushed(message, digest, engine.now_ms)
                 if pushed is not None:
                     engine.post_session(SessionId(message.session), pushed)
                     self.heard_at = engine.now_ms
@@ -186,6 +187,8 @@ class ConnectionDriver:
                 self.timers.clear()
                 if self.outlet is not None:
                     self.outlet.close(effect.code)  # with the code's own sentence, as the protocol's table has it
+            case CountLimit():
+                engine.telemetry.measured("limit_hit", 1, effect.limit)
             case Admit():
                 engine.gatekeeper.admit(effect.token, effect.device, self._on_admission)
             case Renew():

@@ -6,25 +6,27 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
+from syncbridge.rates import Buckets
 
 if TYPE_CHECKING:
     from syncbridge.runtime.driver import ConnectionDriver
 
 
 class Hub:
-    """Every open connection of this node.
+    """Every open connection of this node, and how fast each device pushed.
 
     Invariants   a device is found by its newest connection; an older one of it is still found by its id until
-                 its socket is gone; nothing is kept of a connection that is gone;
-                 a connection is a stranger until it was announced, or told to go.
+                 its socket is gone; of a connection that is gone nothing is kept but its device's bucket,
+                 and of those a bounded number; a connection is a stranger until it was announced, or told to go.
     """
 
-    __slots__ = ("_by_account", "_strangers", "by_connection")
+    __slots__ = ("_by_account", "_strangers", "by_connection", "push_buckets")
 
     def __init__(self) -> None:
         self.by_connection: dict[ConnectionId, ConnectionDriver] = {}
         self._strangers: dict[ConnectionId, ConnectionDriver] = {}  # oldest first
         self._by_account: dict[AccountId, dict[DeviceId, ConnectionDriver]] = {}
+        self.push_buckets = Buckets()
 
     def __len__(self) -> int:
         return len(self.by_connection)

@@ -198,7 +198,10 @@ METRICS: tuple[Metric, ...] = (
         "counter",
         "Times that a limit was met, by its name; see the table of limits.",
         ("limit",),
-        ("request_burst", "address_request_burst", "login_burst", "guess_burst", "requests_inflight_max"),
+        (
+            *("request_burst", "address_request_burst", "login_burst", "guess_burst", "requests_inflight_max"),
+            *("push_burst", "message_burst", "message_refusals_max", "joins_max"),
+        ),
         feeds=(Feed("limit_hit", "add"),),
     ),
     Metric(

@@ -48,7 +48,7 @@ REASONS: Final[dict[int, str]] = {
     CloseCode.FORBIDDEN: "This identity may not do this, or was revoked.",
     CloseCode.TOO_SLOW: "The device reads nothing; reconnect and resume.",
     CloseCode.REPLACED: "The same device connected again.",
-    CloseCode.RATE_LIMITED: "Too many frames a second.",
+    CloseCode.RATE_LIMITED: "Too many messages or frames a second; reconnect later.",
 }
 
 CLOSED_BY_DEVICE: Final = "The device closed the connection."

@@ -57,8 +57,8 @@ async def service(tmp_path: Path, stack: AsyncExitStack) -> Service:
     return await stack.enter_async_context(Service.running(Settings(port=0, data_dir=tmp_path / "service")))
 
 
-@pytest.fixture
-async def account(service: Service, stack: AsyncExitStack) -> Account:
+async def make_account(service: Service, stack: AsyncExitStack) -> Account:
+    """A person's account on the service."""
     http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.server.port}", timeout=10)
     stack.push_async_callback(http.aclose)
     person = {"email": "ann@example.com", "password": "correct horse battery staple"}
@@ -67,3 +67,8 @@ async def account(service: Service, stack: AsyncExitStack) -> Account:
     token = answer.json()["access_token"]
     http.headers["Authorization"] = f"Bearer {token}"
     return Account(http, token, stack)
+
+
+@pytest.fixture
+async def account(service: Service, stack: AsyncExitStack) -> Account:
+    return await make_account(service, stack)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from syncbridge.app import Service
 from syncbridge.client import Bridge, Session, Transport, picows_dial
 from syncbridge.client.transport import Dial, Receiver
+from syncbridge.config import Settings
 from syncbridge.core.digest import state_hash
 from syncbridge.core.ids import SessionId
 from syncbridge.errors import HandoffWithdrawn, NotFound, Unavailable
-from tests.integration.client.conftest import Account, until
+from syncbridge.limits import Plan
+from tests.integration.client.conftest import Account, make_account, until
 
 
 class Switch:
@@ -169,3 +172,31 @@ async def test_a_session_whose_machine_broke_is_joined_anew_and_the_edit_that_me
     await until(lambda: tv.get("/notes") == "kept")
     assert phone.interruption is None
     assert tv.interruption is None
+
+
+async def test_a_device_that_is_slowed_down_sends_all_it_made_offline_and_each_once(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    plan = Plan(push_burst=5, push_refill_ms=5)
+    settings = Settings(port=0, data_dir=tmp_path / "slow", plans={"standard": plan})
+    service = await stack.enter_async_context(Service.running(settings))
+    account = await make_account(service, stack)
+    name = await account.make_session({"totals": {"laps": 0}, "list": []})
+    switch = Switch()
+    bridge = await account.bridge("phone", dial=switch.dial)
+    session = await bridge.join(name)
+    switch.off()
+    await until(lambda: bridge.state != "online")
+    for lap in range(1, 41):
+        await session.set("/totals/laps", lap)
+    switch.on(bridge)
+    async with asyncio.timeout(20):
+        await session.drained()
+    assert session.get("/totals/laps") == 40
+    assert list(session.conflicts) == []
+    follower = await (await account.bridge("tv")).join(name)
+    assert follower.get("/totals/laps") == 40
+    page = service.telemetry.page().decode()
+    start = 'limit_hits_total{limit="push_burst"} '
+    (hits,) = [float(line.removeprefix(start)) for line in page.splitlines() if line.startswith(start)]
+    assert 0 < hits < 40 * 3

@@ -164,6 +164,29 @@ def test_unavailable_sends_the_same_body_later_and_in_order() -> None:
     assert replica.outgoing(1_100) == [first, second]
 
 
+def test_time_of_the_next_try_is_that_of_the_push_that_holds_up_the_others() -> None:
+    replica = replica_here()
+    first, second = write(replica, "one"), write(replica, "two")
+    replica.receive(reject_of(second, "unavailable", "later", retry_after_ms=300), 100)
+    replica.receive(reject_of(first, "unavailable", "later", retry_after_ms=1_000), 100)
+    assert replica.outgoing(500) == []
+    assert replica.retry_at() == 1_100
+
+
+def test_after_rate_limited_the_same_bodies_go_out_one_by_one() -> None:
+    replica = replica_here()
+    first, second, third = (write(replica, text) for text in ("one", "two", "three"))
+    for push in (first, second, third):
+        replica.receive(reject_of(push, "rate_limited", "later", retry_after_ms=1_000), 100)
+    assert replica.outgoing(1_099) == []
+    assert replica.outgoing(1_100) == [first]
+    assert replica.outgoing(1_101) == []
+    replica.receive(Ack("s", 1, 2, 1_102), 1_102)
+    assert [push.ops for push in replica.outgoing(1_102)] == [second.ops, third.ops]
+    assert [outcome.result for outcome in replica.take_outcomes()] == [Acked(2)]
+    assert replica.conflicts == []
+
+
 def test_a_base_too_old_is_mended_by_a_join_and_a_new_number() -> None:
     replica = replica_here()
     push = write(replica, "mine")
