@@ -35,7 +35,10 @@ class Limits:
     # REST
     requests_inflight_max: int = 512  # answered at once: each holds its body and its answer in memory
     address_request_burst: int = 120  # requests of one address without a good token: an office logs in behind one
-    address_request_refill_ms: int = 250
+    address_request_refill_ms: int = 250  # then 4 a second
+    idempotency_key_ms: int = 86_400_000  # a phone that lost the answer asks again the same day
+    idempotency_keys_max: int = 1_000  # of one account; for a new one, the one answered longest ago is forgotten
+    idempotency_lease_ms: int = 60_000  # a request that a crash cut off holds its key so long
     # the log
     resume_entries_max: int = 1000  # further back, a snapshot is cheaper
     log_entries_kept_max: int = 1000  # in memory, for resume and rebase without a read
@@ -72,6 +75,8 @@ class Limits:
             "snapshot_entries_max <= log_entries_kept_max": self.snapshot_entries_max <= self.log_entries_kept_max,
             "resume_entries_max <= log_entries_kept_max": self.resume_entries_max <= self.log_entries_kept_max,
             "inflight_max <= queue_entries_max": self.inflight_max <= self.queue_entries_max,
+            "idempotency_keys_max >= requests_inflight_max": self.idempotency_keys_max >= self.requests_inflight_max,
+            "idempotency_lease_ms > store_timeout_ms": self.idempotency_lease_ms > self.store_timeout_ms,
             "handoff_offer_ms <= handoff_offer_ms_max": self.handoff_offer_ms <= self.handoff_offer_ms_max,
         }
         broken = [name for name, holds in relations.items() if not holds]

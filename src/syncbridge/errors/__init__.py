@@ -13,6 +13,7 @@
     |   |-- SeqGap  SeqConflict  SeqSettled  ContextRefused
     |   |-- StaleOwner  StaleFence  StalePosition  PlayheadIntent  OpenReadonly
     |   |-- HandoffSelf  HandoffBusy  HandoffUnknown  HandoffExpired  HandoffWithdrawn  CodeInvalid
+    |   |-- IdempotencyInProgress  IdempotencyKeyReused
     |   `-- PreconditionFailed  PreconditionRequired  RateLimited  TooSlow
     |-- DependencyFault              something we lean on did not answer; nothing is wrong with the request
     |   `-- Unavailable  Restarting  Busy
@@ -103,6 +104,8 @@ from syncbridge.errors.handoffs import (
     HandoffWithdrawn,
 )
 from syncbridge.errors.requests import (
+    IdempotencyInProgress,
+    IdempotencyKeyReused,
     PreconditionFailed,
     PreconditionRequired,
     RateLimited,
@@ -143,6 +146,8 @@ __all__ = [
     "HandoffWithdrawn",
     "HelloRequired",
     "HelloTimeout",
+    "IdempotencyInProgress",
+    "IdempotencyKeyReused",
     "Internal",
     "JoinsExceeded",
     "MessageTooLarge",

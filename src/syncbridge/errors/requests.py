@@ -18,6 +18,19 @@ class PreconditionRequired(ClientFault):
     meaning = "This change needs If-Match with the version it was made from."
 
 
+class IdempotencyInProgress(ClientFault):
+    code = "idempotency_in_progress"
+    http_status = 409
+    retry = "later"
+    meaning = "The first request under this Idempotency-Key is not answered yet; ask again in a moment."
+
+
+class IdempotencyKeyReused(ClientFault):
+    code = "idempotency_key_reused"
+    http_status = 422
+    meaning = "This Idempotency-Key was used for another request; a new request needs a new key."
+
+
 class RateLimited(ClientFault):
     code = "rate_limited"
     http_status = 429

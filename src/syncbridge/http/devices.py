@@ -12,6 +12,7 @@ from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import DeviceUnknown, Forbidden
 from syncbridge.http.auth import ID_PATTERN
 from syncbridge.http.context import AccountClaims, Context, Ctx
+from syncbridge.http.idempotency import IdempotencyKey
 from syncbridge.http.strict import StrictRoute
 from syncbridge.records import Device, Roster
 
@@ -67,7 +68,9 @@ async def list_devices(context: Ctx, claims: AccountClaims) -> DeviceList:
 
 
 @router.post("", status_code=201)
-async def register_device(context: Ctx, claims: AccountClaims, body: NewDevice) -> DeviceView:
+async def register_device(
+    context: Ctx, claims: AccountClaims, body: NewDevice, idempotency_key: IdempotencyKey = None
+) -> DeviceView:
     """The device is one of the account's, as its first hello would make it; 409 `device_limit` without room."""
     if claims.device not in (None, body.id):
         raise Forbidden("This token is bound to another device.")

@@ -12,6 +12,7 @@ from syncbridge.core.ids import DeviceId
 from syncbridge.errors import DeviceUnknown, Forbidden, ValidationFailed
 from syncbridge.http.auth import ID_PATTERN
 from syncbridge.http.context import AnyClaims, Ctx, Owned, acting_device
+from syncbridge.http.idempotency import IdempotencyKey
 from syncbridge.http.sessions import Position
 from syncbridge.http.strict import StrictRoute
 
@@ -44,7 +45,12 @@ class HandoffView(BaseModel):
 
 @router.post("", status_code=201, responses={202: {"model": HandoffView, "description": "The offer waits."}})
 async def hand_off(
-    context: Ctx, claims: AnyClaims, session: Owned, body: NewHandoff, response: Response
+    context: Ctx,
+    claims: AnyClaims,
+    session: Owned,
+    body: NewHandoff,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
 ) -> HandoffView:
     """Taken: the device is active with the next fence. Offered: 202 while the target has not said that it is ready."""
     begin = time.perf_counter()

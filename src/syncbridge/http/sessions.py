@@ -19,6 +19,7 @@ from syncbridge.errors import Forbidden, NotFound, SyncBridgeError, ValidationFa
 from syncbridge.http.auth import device_field
 from syncbridge.http.context import AccountClaims, AnyClaims, Context, Ctx, Owned, acting_device, require_device
 from syncbridge.http.etags import etag, expected_version
+from syncbridge.http.idempotency import IdempotencyKey
 from syncbridge.http.strict import StateRoute
 from syncbridge.records import SessionRecord
 from syncbridge.records.ids import new_id
@@ -92,7 +93,13 @@ class SessionChange(BaseModel):
 
 
 @router.post("", status_code=201)
-async def create_session(context: Ctx, claims: AccountClaims, body: NewSession, response: Response) -> SessionView:
+async def create_session(
+    context: Ctx,
+    claims: AccountClaims,
+    body: NewSession,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> SessionView:
     """The session exists, durably; its device, if any, is active with fence 1."""
     kind = context.session_types.get(body.type)
     if kind is None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from syncbridge.errors import NotFound
 from syncbridge.http.context import AnyClaims, Ctx, Owned, acting_device
 from syncbridge.http.etags import etag, expected_version
+from syncbridge.http.idempotency import IdempotencyKey
 from syncbridge.http.sessions import Position
 from syncbridge.http.strict import StrictRoute
 from syncbridge.records import SnapshotRecord
@@ -56,7 +57,12 @@ class Restored(BaseModel):
 
 @router.post("", status_code=201)
 async def create_snapshot(
-    context: Ctx, claims: AnyClaims, session: Owned, body: NewSnapshot, response: Response
+    context: Ctx,
+    claims: AnyClaims,
+    session: Owned,
+    body: NewSnapshot,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
 ) -> SnapshotSummary:
     """The state of now is kept under this label."""
     view = await context.service.read(session)
@@ -87,7 +93,13 @@ async def get_snapshot(context: Ctx, claims: AnyClaims, session: Owned, snapshot
 
 @router.post("/{snapshot}/restore")
 async def restore_snapshot(
-    request: Request, context: Ctx, claims: AnyClaims, session: Owned, snapshot: str, response: Response
+    request: Request,
+    context: Ctx,
+    claims: AnyClaims,
+    session: Owned,
+    snapshot: str,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
 ) -> Restored:
     """The session has the snapshot's state, by a new entry in its log; nothing before it is lost."""
     found = await context.records.snapshots.get(session, snapshot)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -18,6 +19,7 @@ from syncbridge._ext import check
 from syncbridge.core.ids import Json
 from syncbridge.errors import BadMessage, DepthExceeded, MessageTooLarge, UnsupportedMediaType, ValidationFailed
 from syncbridge.http.context import context_of
+from syncbridge.http.idempotency import PARAMETER, answered_once
 from syncbridge.limits import INTEGER_SAFE_MAX, Limits
 
 JSON = "application/json"
@@ -43,17 +45,18 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler behind the judging of the body."""
         handler = super().get_route_handler()
+        is_once = any(header.name == PARAMETER for header in self.dependant.header_params)
 
         async def strictly(request: Request) -> Response:
             if self.body_field is None:
-                return await handler(request)
+                return await (answered_once(request, b"", partial(handler, request)) if is_once else handler(request))
             limits = context_of(request).settings.limits
             if media_type(request) != JSON:
                 raise UnsupportedMediaType(f"expected a body of {JSON}")
             judged = StrictRequest(request.scope, request.receive)
             body = await read_body(judged, self.bytes_max(limits))
             judged.keep(body, parse_json(body, depth_max=limits.message_depth_max))
-            return await handler(judged)
+            return await (answered_once(request, body, partial(handler, judged)) if is_once else handler(judged))
 
         return strictly
 

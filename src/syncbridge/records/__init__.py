@@ -16,6 +16,7 @@ from syncbridge.records.accounts import Account, Accounts
 from syncbridge.records.database import Database
 from syncbridge.records.devices import Device, Devices, Roster
 from syncbridge.records.directory import Directory
+from syncbridge.records.idempotency import Claim, IdempotencyKeys, KeptAnswer
 from syncbridge.records.keys import SigningKey, SigningKeys
 from syncbridge.records.pairing import PairingCodes, Redeemed
 from syncbridge.records.revocations import Revocation, RevocationTable
@@ -25,8 +26,10 @@ from syncbridge.records.tokens import Family, Tokens
 
 __all__ = [
     "Account",
+    "Claim",
     "Device",
     "Family",
+    "KeptAnswer",
     "Records",
     "Redeemed",
     "Revocation",
@@ -53,6 +56,7 @@ class Records:
         self.revocations = RevocationTable(database)
         self.pairing = PairingCodes(database)
         self.keys = SigningKeys(database)
+        self.idempotency = IdempotencyKeys(database)
 
     async def is_healthy(self) -> bool:
         """Whether the database answers now."""

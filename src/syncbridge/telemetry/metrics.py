@@ -194,13 +194,19 @@ METRICS: tuple[Metric, ...] = (
         feeds=(Feed("reject", "add"),),
     ),
     Metric(
+        "idempotency_replays_total",
+        "counter",
+        "Requests that were answered again under their Idempotency-Key, instead of making something twice.",
+        feeds=(Feed("idempotency_replay", "add"),),
+    ),
+    Metric(
         "limit_hits_total",
         "counter",
         "Times that a limit was met, by its name; see the table of limits.",
         ("limit",),
         (
             *("request_burst", "address_request_burst", "login_burst", "guess_burst", "requests_inflight_max"),
-            *("push_burst", "message_burst", "message_refusals_max", "joins_max"),
+            *("push_burst", "message_burst", "message_refusals_max", "joins_max", "idempotency_keys_max"),
         ),
         feeds=(Feed("limit_hit", "add"),),
     ),
