@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
+import sys
+import termios
 
 import pytest
 
@@ -117,6 +120,23 @@ async def test_device_that_never_reads_is_closed_with_4408_at_the_hard_limit(
 async def served_alive(served: Served, *, is_tls: bool, certificate: Certificate) -> None:
     async with await RawClient.upgraded(served.port, certificate.trust if is_tls else None) as probe:
         assert await probe.echo("probe") == "probe"
+
+
+def unsent_bytes(protocol: SocketProtocol) -> int:
+    """What the kernel holds for the peer that it has not taken (SIOCOUTQ)."""
+    found = fcntl.ioctl(protocol._outlet._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(found, sys.byteorder)
+
+
+@pytest.mark.parametrize(("unsent_bytes_max", "is_bounded"), [(64 * 1024, True), (1 << 30, False)])
+async def test_kernel_holds_little_for_a_device_that_reads_nothing(
+    serve: Serve, unsent_bytes_max: int, is_bounded: bool
+) -> None:
+    served = await serve(**BUDGET, unsent_bytes_max=unsent_bytes_max)
+    client = await slow_client(served)
+    await fill_up(served)
+    assert (unsent_bytes(only_socket(served)) <= 128 * 1024) is is_bounded
+    await client.__aexit__()
 
 
 async def test_pings_of_a_device_that_does_not_read_queue_one_pong(serve: Serve) -> None:

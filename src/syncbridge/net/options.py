@@ -46,6 +46,7 @@ class ServerOptions:
     outlet_bytes_max: int = 256 * 1024
     outlet_low_bytes: int = 64 * 1024
     outlet_bytes_hard_max: int = 448 * 1024  # with the kernel's share still within half a MiB a device
+    unsent_bytes_max: int = 64 * 1024  # in the kernel and not on the way; left alone, that grows to 4 MiB a device
     # time
     ping_interval_ms: int = 15_000
     idle_timeout_ms: int = 45_000  # three pings without a byte read
