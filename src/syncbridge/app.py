@@ -228,7 +228,7 @@ class Service:
             loop.create_task(self._every(GAUGES_EVERY_MS, self._measure)),
             loop.create_task(self._every(CLOCK_EVERY_MS, self.clock.follow_wall)),
             loop.create_task(self._every(SWEEP_EVERY_MS, self._sweep)),
-            loop.create_task(keep_up(self.authority)),
+            loop.create_task(keep_up(self.authority, self.telemetry)),
         ]
         if self.certificate is not None:
             self._upkeep.append(loop.create_task(self._every(CERTIFICATE_EVERY_MS, self.certificate.look)))

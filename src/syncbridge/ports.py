@@ -251,6 +251,48 @@ class Gatekeeper(Protocol):
         ...
 
 
+class SigningKey(Struct, frozen=True):
+    """A key and its public name; ``secret`` never leaves the process, and its text is not the secret.
+
+    It signs from ``signs_from`` on, and its tokens are refused from ``retired_at`` on (None: not decided). A retired
+    one may have no secret any more. ``ordinal`` counts the keys in the order in which they were made.
+    """
+
+    kid: str
+    secret: bytes
+    created_at: int
+    signs_from: int = 0
+    retired_at: int | None = None
+    ordinal: int = 1
+
+    @property
+    def born_at(self) -> int:
+        """From when its age counts: from when it signs; one of the first release says only when it was made."""
+        return max(self.signs_from, self.created_at)
+
+    def __repr__(self) -> str:
+        return f"SigningKey(kid={self.kid!r}, secret=***)"
+
+
+class KeySource(Protocol):
+    """Where signing keys come from."""
+
+    async def read(self) -> Sequence[SigningKey]:
+        """Every key that there is; retired ones may be left out. Raises Unavailable."""
+        ...
+
+
+class KeyStore(KeySource, Protocol):
+    """A source in which keys are made."""
+
+    async def rotate(self, *, after: int, signs_from: int, retired_at: int, now_ms: int) -> SigningKey | None:
+        """A new key stands after the one with this ordinal, and those before it are retired at ``retired_at``.
+
+        None, and nothing is changed, when another key stands there already: of two who rotate at once, one does.
+        """
+        ...
+
+
 class SessionDirectory(Protocol):
     """Metadata about sessions that follows the log: told after each commit that changes it, coalesced."""
 

@@ -1,34 +1,36 @@
-"""Access tokens: JWT, HS256 with `kid`, read more strictly than the library reads them.
+"""Access tokens of our own: JWT, HS256 with `kid`, read more strictly than the library reads them.
 
-A token is refused unless every one of these holds: canonical base64url in three parts; a header of `alg`, `kid` and
-`typ` alone (so no `jku` or `x5u` is ever looked at) that names HS256 and a key of ours; no claim twice; `exp`, `iat`
-integers; `sub`, `jti`, `aud`, `iss` strings, `aud` and `iss` ours. PyJWT alone takes a string `exp`, doubled claims
-and padded parts.
+A token is refused unless every one of these holds, besides what `compact` asks: a header of `alg`, `kid` and `typ`
+alone (so no `jku` or `x5u` is ever looked at) that names HS256 and a key in force; `exp`, `iat`, `login_at` integers;
+`sub`, `jti`, `aud`, `iss`, `family` strings, `aud` and `iss` ours. PyJWT alone takes a string `exp`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import jwt
+from jwt.types import Options
 from msgspec import Struct
 
+from syncbridge.auth.compact import CLOCKS_APART_MS, Compact, moment, text
+from syncbridge.auth.keyring import KeyRing
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
-from syncbridge.errors import TokenExpired, TokenInvalid
-from syncbridge.records.keys import SigningKey
+from syncbridge.errors import TokenInvalid
 
-ALGORITHM = "HS256"
-TOKEN_CHARS_MAX = 8192
-SEEN_MAX = 4096
-CLOCKS_APART_MS = 60_000  # clocks of two nodes may differ by this much
-_STRINGS = ("sub", "jti", "aud", "iss", "family")
-_INTEGERS = ("exp", "iat", "login_at")
-_REQUIRED = [*_STRINGS, *_INTEGERS]
+ALGORITHM: Final = "HS256"
+_HEADER: Final = frozenset({"alg", "kid", "typ"})
+_SIGNATURE_ALONE: Final[Options] = {
+    "verify_signature": True,
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+    "verify_aud": False,
+    "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
+}
+"""The claims are judged by us, with our own clock: the library would take times as text."""
 
 
 class Claims(Struct, frozen=True):
@@ -49,17 +51,16 @@ class Claims(Struct, frozen=True):
 
 
 class AccessTokens:
-    """Signs with the newest key, takes tokens of every key in force."""
+    """Signs with the current key of the ring, takes tokens of every key in force. A `reading.Issuer`."""
 
-    def __init__(self, keys: Sequence[SigningKey], *, issuer: str, audience: str) -> None:
-        self._keys = {key.kid: key.secret for key in keys}
-        self._newest = keys[-1]
+    def __init__(self, ring: KeyRing, *, issuer: str, audience: str) -> None:
+        self._ring = ring
         self._issuer = issuer
         self._audience = audience
-        self._seen: OrderedDict[str, Claims] = OrderedDict()
 
     def issue(self, claims: Claims, now_ms: int) -> str:
         """The token, valid until ``claims.expires_at`` (to the second below)."""
+        key = self._ring.current()
         payload: dict[str, Any] = {
             "iss": self._issuer,
             "aud": self._audience,
@@ -74,95 +75,54 @@ class AccessTokens:
             payload["device"] = claims.device
         if claims.session is not None:
             payload["session"] = claims.session
-        return jwt.encode(payload, self._newest.secret, ALGORITHM, {"kid": self._newest.kid})
+        return jwt.encode(payload, key.secret, ALGORITHM, {"kid": key.kid})
 
-    def read(self, token: str, now_ms: int) -> Claims:
-        """What the token says. Raises TokenInvalid or TokenExpired; says nothing of why it is invalid.
-
-        Whether a token is ours never changes, so it is reckoned once for the tokens seen last;
-        its times are judged anew each time.
-        """
-        claims = self._seen.get(token)
-        if claims is None:
-            claims = self._seen[token] = self._claims(token, now_ms)
-            if len(self._seen) > SEEN_MAX:
-                self._seen.popitem(last=False)
-        if claims.expires_at <= now_ms:
-            raise TokenExpired
-        return claims
-
-    def _claims(self, token: str, now_ms: int) -> Claims:
-        kid, payload = self._payload(token)
-        if any(type(payload.get(name)) is not str for name in _STRINGS):
+    def read(self, token: Compact, now_ms: int) -> Claims | None:
+        """What the token says; None when its key is unknown here, so that `look_up` may know more."""
+        key = self._ring.find(token.kid)
+        if token.alg != ALGORITHM or not token.header.keys() <= _HEADER:
             raise TokenInvalid
-        if any(type(payload.get(name)) is not int for name in _INTEGERS):
+        if key is None:
+            if self._ring.knows(token.kid):
+                raise TokenInvalid("The key of this token is retired; get a new token.")
+            return None
+        require_signature(token, key.secret)
+        payload = token.payload
+        login_at, device, session = payload.get("login_at"), payload.get("device"), payload.get("session")
+        if type(login_at) is not int or not isinstance(device, str | None) or not isinstance(session, str | None):
             raise TokenInvalid
-        device, session = payload.get("device"), payload.get("session")
-        if not isinstance(device, str | None) or not isinstance(session, str | None):
+        if text(payload, "aud") != self._audience or token.issuer != self._issuer:
             raise TokenInvalid
-        if payload["iat"] * 1000 > now_ms + CLOCKS_APART_MS:
+        issued_at = moment(payload, "iat")
+        if issued_at > now_ms + CLOCKS_APART_MS:
             raise TokenInvalid
         return Claims(
-            AccountId(payload["sub"]),
-            payload["jti"],
-            payload["family"],
-            payload["exp"] * 1000,
-            payload["login_at"],
+            AccountId(text(payload, "sub")),
+            text(payload, "jti"),
+            text(payload, "family"),
+            moment(payload, "exp"),
+            login_at,
             None if device is None else DeviceId(device),
             None if session is None else SessionId(session),
-            payload["iat"] * 1000,
-            kid,
+            issued_at,
+            token.kid,
         )
 
-    def _payload(self, token: str) -> tuple[str, dict[str, Any]]:
-        if len(token) > TOKEN_CHARS_MAX or not token.isascii():
-            raise TokenInvalid
-        parts = token.split(".")
-        if len(parts) != 3:
-            raise TokenInvalid
-        header = _object(parts[0])
-        secret = self._keys.get(header["kid"]) if type(header.get("kid")) is str else None
-        if secret is None or header.get("alg") != ALGORITHM or not header.keys() <= {"alg", "kid", "typ"}:
-            raise TokenInvalid
-        try:
-            jwt.decode(
-                token,
-                secret,
-                algorithms=[ALGORITHM],
-                audience=self._audience,
-                issuer=self._issuer,
-                # The times are judged by our own clock, above; here the library would take them as strings too.
-                options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
-            )
-        except jwt.PyJWTError as error:
-            raise TokenInvalid from error
-        _bytes(parts[2])
-        return header["kid"], _object(parts[1])
+    def holds(self, claims: Claims) -> bool:
+        """Whether the key behind what was read is in force still."""
+        return self._ring.find(claims.kid) is not None
+
+    async def look_up(self, token: Compact, now_ms: int) -> bool:
+        """Whether `read` may know more now: the key was unknown and is not any more."""
+        return await self._ring.ask(token.kid)
 
 
-def _bytes(part: str) -> bytes:
+def require_signature(token: Compact, key: Any) -> None:
+    """The token was signed with this key by the algorithm that it names. Raises TokenInvalid.
+
+    Whether the algorithm is one that the key is for is the caller's to know.
+    """
     try:
-        value = base64.b64decode(part + "=" * (-len(part) % 4), b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
+        jwt.decode(token.text, key, algorithms=[token.alg], options=_SIGNATURE_ALONE)
+    except jwt.PyJWTError as error:
         raise TokenInvalid from error
-    # One token, one spelling: else a revoked one could come back with other spare bits in its last character.
-    if base64.urlsafe_b64encode(value).rstrip(b"=") != part.encode():
-        raise TokenInvalid
-    return value
-
-
-def _object(part: str) -> dict[str, Any]:
-    try:
-        value = json.loads(_bytes(part), object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        raise TokenInvalid from error
-    if not isinstance(value, dict):
-        raise TokenInvalid
-    return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise TokenInvalid
-    return value

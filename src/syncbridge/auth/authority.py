@@ -8,11 +8,15 @@ import secrets
 
 from msgspec import Struct
 
-from syncbridge.auth.access import CLOCKS_APART_MS, AccessTokens, Claims
+from syncbridge.auth.access import AccessTokens, Claims
+from syncbridge.auth.compact import CLOCKS_APART_MS
+from syncbridge.auth.keyring import KeyRing
 from syncbridge.auth.passwords import Passwords
 from syncbridge.auth.plans import Plans
+from syncbridge.auth.reading import TokenReader
 from syncbridge.auth.revocations import Revocations
 from syncbridge.auth.rosters import Rosters, require_present
+from syncbridge.auth.rotation import Rotation
 from syncbridge.auth.rules import AuthRules
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
@@ -48,7 +52,7 @@ class Authority:
     def __init__(
         self,
         records: Records,
-        access: AccessTokens,
+        ring: KeyRing,
         rules: AuthRules,
         limits: Limits,
         clock: Clock,
@@ -57,8 +61,11 @@ class Authority:
         self.plans = plans or Plans()
         self.rosters = Rosters(records, clock, self.plans)
         self.rules = rules
+        self.ring = ring
+        self.rotation = Rotation(records.keys, rules, clock)
         self._records = records
-        self._access = access
+        self._access = AccessTokens(ring, issuer=rules.issuer, audience=rules.audience)
+        self._reader = TokenReader({rules.issuer: self._access}, clock)
         self._clock = clock
         self._pairing_code_ms = limits.pairing_code_ms
         self.revocations = Revocations(records, clock)
@@ -151,39 +158,66 @@ class Authority:
 
     # -- checking -----------------------------------------------------------------------------------------------
 
+    def at_once(self, token: str) -> Claims | None:
+        """What the access token says; None when somebody must be asked, so that only `look_up` can tell.
+
+        Blocking   asks nobody. Raises TokenInvalid, TokenRevoked, TokenExpired.
+        """
+        claims = self._reader.read(token)
+        if claims is not None:
+            self.require_good(claims)
+        return claims
+
     def verify(self, token: str) -> Claims:
-        """What the access token says. Blocks on nothing. Raises TokenInvalid, TokenRevoked, TokenExpired."""
-        claims = self._access.read(token, self._clock.now_ms())
+        """`at_once`, where what cannot be told at once is refused. Raises TokenInvalid, TokenRevoked, TokenExpired."""
+        claims = self.at_once(token)
+        if claims is None:
+            raise TokenInvalid
+        return claims
+
+    async def look_up(self, token: str) -> Claims:
+        """What the access token says, after asking whoever may know. Raises Unavailable too."""
+        claims = await self._reader.look_up(token)
         self.require_good(claims)
         return claims
 
-    def require_good(self, claims: Claims | Identity) -> None:
-        """Whoever was checked before is still good. Raises TokenRevoked."""
-        if self.revocations.covers(claims):
-            raise TokenRevoked
-
     async def identify(self, token: str) -> Claims:
-        """`verify`, and the device that the token is bound to was not removed since. Raises DeviceUnknown too."""
-        claims = self.verify(token)
+        """`look_up`, and the device that the token is bound to was not removed since. Raises DeviceUnknown too."""
+        claims = self.at_once(token) or await self.look_up(token)
         if claims.device is not None:
             require_present(await self.rosters.get(claims.account), claims.device, claims.login_at)
         return claims
 
+    def require_good(self, claims: Claims | Identity) -> None:
+        """Whoever was checked before is still good. Raises TokenRevoked; TokenInvalid when the key was retired."""
+        if self.revocations.covers(claims):
+            raise TokenRevoked
+        if claims.family and self.ring.find(claims.kid) is None:
+            raise TokenInvalid("The key of this token is retired; get a new token.")
+
+    async def refresh_keys(self) -> None:
+        """The keys are those of the source, a new one was made if it was time, and listeners were told of a change."""
+        await self.rotation.rotate_when_due()
+        if await self.ring.refresh():
+            self.revocations.tell(None)
+
     # -- revoking -----------------------------------------------------------------------------------------------
 
-    async def revoke(self, token: str) -> None:
-        """The token is refused from now on, a refresh token with its whole family. Nothing when it is none of ours."""
+    async def revoke(self, token: str) -> bool:
+        """The token is refused from now on, a refresh token with its whole family; False when it was none of ours."""
         if token.startswith(_REFRESH_PREFIX):
             family = await self._records.tokens.family_of(digest(token))
-            if family is not None:
-                await self._records.tokens.revoke_family(family.id, self._clock.now_ms())
-                await self._refuse(f"family:{family.id}", family.account)
-            return
+            if family is None:
+                return False
+            await self._records.tokens.revoke_family(family.id, self._clock.now_ms())
+            await self._refuse(f"family:{family.id}", family.account)
+            return True
         try:
-            claims = self.verify(token)
+            claims = self.at_once(token) or await self.look_up(token)
         except (TokenInvalid, TokenRevoked, TokenExpired):
-            return
+            return False
         await self._refuse(f"jti:{claims.token_id}", claims.account)
+        return True
 
     async def revoke_account(self, account: AccountId, *, kept: Claims | None = None, for_ever: bool = False) -> None:
         """Every token of the account from log-ins until now is refused, refresh tokens and one-time codes too.
@@ -283,9 +317,10 @@ async def open_authority(
     records: Records, rules: AuthRules, limits: Limits, clock: Clock, plans: Plans | None = None
 ) -> Authority:
     """The authority over these records; the first start makes the signing key. Raises Unavailable."""
-    keys = await records.keys.ensure(clock.now_ms())
-    access = AccessTokens(keys, issuer=rules.issuer, audience=rules.audience)
-    authority = Authority(records, access, rules, limits, clock, plans)
+    await records.keys.ensure(clock.now_ms())
+    ring = KeyRing(records.keys, clock)
+    await ring.refresh()
+    authority = Authority(records, ring, rules, limits, clock, plans)
     await authority.load()
     return authority
 

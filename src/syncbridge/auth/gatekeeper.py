@@ -36,9 +36,11 @@ class AccountGatekeeper:
     def admit(self, token: str, device: DeviceInfo, done: Callable[[Admission | Refusal], None]) -> None:
         """See `ports.Gatekeeper.admit`."""
         try:
-            claims = self._authority.verify(token)
-            if claims.device is not None and claims.device != device.id:
-                raise Forbidden("This token is bound to another device.")
+            claims = self._authority.at_once(token)
+            if claims is None:
+                self._answer(self._look_up(token, device), done)
+                return
+            _require_bound(claims, device)
             roster = self._authority.rosters.known(claims.account)
             if roster is not None:
                 require_present(roster, DeviceId(device.id), claims.login_at)
@@ -63,13 +65,16 @@ class AccountGatekeeper:
     ) -> None:
         """See `ports.Gatekeeper.renew`."""
         try:
-            claims = self._authority.verify(token)
-            if claims.account != account or claims.device not in (None, device):
-                raise Forbidden("The new token is of another account or device.")
+            claims = self._authority.at_once(token)
         except SyncBridgeError as error:
             done(_refusal(error))
             return
-        self._answer(self._present(claims, device), done)
+        self._answer(self._renew(token, claims, account, device), done)
+
+    async def _look_up(self, token: str, device: DeviceInfo) -> Admission:
+        claims = await self._authority.look_up(token)
+        _require_bound(claims, device)
+        return await self._register(claims, device)
 
     async def _register(self, claims: Claims, device: DeviceInfo) -> Admission:
         try:
@@ -80,7 +85,10 @@ class AccountGatekeeper:
         self._authority.require_good(claims)  # it may have been revoked while the database was asked
         return self._admission(claims, device, roster)
 
-    async def _present(self, claims: Claims, device: DeviceId) -> Identity:
+    async def _renew(self, token: str, known: Claims | None, account: AccountId, device: DeviceId) -> Identity:
+        claims = known or await self._authority.look_up(token)
+        if claims.account != account or claims.device not in (None, device):
+            raise Forbidden("The new token is of another account or device.")
         roster = await self._authority.rosters.get(claims.account)
         if roster.get(device) is None:
             raise DeviceUnknown
@@ -112,6 +120,11 @@ class AccountGatekeeper:
 def _is_unchanged(roster: Roster, device: DeviceInfo) -> bool:
     held = roster.get(device.id)
     return held is not None and held.presented == device
+
+
+def _require_bound(claims: Claims, device: DeviceInfo) -> None:
+    if claims.device is not None and claims.device != device.id:
+        raise Forbidden("This token is bound to another device.")
 
 
 def _identity(claims: Claims) -> Identity:

@@ -71,19 +71,19 @@ class Revocations:
         """The subject is refused from now on; the account, where it is known, saves the listeners a search."""
         revocation = Revocation(subject, until, before)
         self._hold(revocation)
-        self._tell(account)
+        self.tell(account)
         self._hold(await self._records.revocations.add(revocation, self._clock.now_ms()))
 
     async def end_logins(self, account: AccountId, revocation: Revocation) -> None:
         """Every log-in of the account that the revocation covers is ended."""
         self._hold(revocation)
-        self._tell(account)
+        self.tell(account)
         self.ended(account, await self._records.revocations.end_logins(revocation, account, self._clock.now_ms()))
 
     def ended(self, account: AccountId, revocation: Revocation) -> None:
         """The row stands in the table: it is in force here."""
         self._held[revocation.subject] = revocation
-        self._tell(account)
+        self.tell(account)
 
     async def tell_roster(self, account: AccountId) -> None:
         """Other processes read the account's devices anew, soon."""
@@ -112,13 +112,14 @@ class Revocations:
             elif held is None or replace(held, written=0) != replace(row, written=0):
                 accounts.add(AccountId(name) if kind == "account" else None)
         for account in (None,) if None in accounts else accounts:
-            self._tell(account)
+            self.tell(account)
         return changed
 
     def _hold(self, revocation: Revocation) -> None:
         self._held[revocation.subject] = revocation.joined(self._held.get(revocation.subject))
 
-    def _tell(self, account: AccountId | None) -> None:
+    def tell(self, account: AccountId | None) -> None:
+        """Listeners look again at what is live: of this account, or of all."""
         for listener in self._listeners:
             listener(account)
 

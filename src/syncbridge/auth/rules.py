@@ -13,6 +13,10 @@ class AuthRules:
     audience: str = "syncbridge"
     access_token_ms: int = 900_000  # 15 minutes: how long a stolen one works at most
     refresh_token_ms: int = 30 * 86_400_000  # a phone that is used once a month stays logged in
+    # signing keys
+    key_rotate_ms: int = 90 * 86_400_000  # a new key this often; 0: only by `syncbridge keys rotate`
+    key_lead_ms: int = 60_000  # a new key is known everywhere for this long before it signs
+    key_refresh_ms: int = 10_000  # how often the keys are read anew: a key retired elsewhere is refused by then
     password_chars_min: int = 8  # NIST SP 800-63B section 3.1.1
     password_chars_max: int = 1024
     # argon2id as OWASP advises for a service: 19 MiB, two passes, one lane
@@ -29,7 +33,12 @@ class AuthRules:
     def __post_init__(self) -> None:
         """Raises ValueError naming the relation that does not hold."""
         numbers = {name: value for name in self.__slots__ if isinstance(value := getattr(self, name), int)}
-        relations = {f"{name} > 0": value > 0 for name, value in numbers.items()} | {
+        optional = {"key_rotate_ms"}
+        relations = {f"{name} > 0": value > 0 for name, value in numbers.items() if name not in optional} | {
+            "key_rotate_ms >= 0": self.key_rotate_ms >= 0,
+            "key_rotate_ms > key_lead_ms": not self.key_rotate_ms or self.key_rotate_ms > self.key_lead_ms,
+            "key_lead_ms >= 2 * key_refresh_ms": self.key_lead_ms >= 2 * self.key_refresh_ms,
+            "key_refresh_ms <= 60000": self.key_refresh_ms <= 60_000,
             "refresh_token_ms > access_token_ms": self.refresh_token_ms > self.access_token_ms,
             "password_chars_max >= password_chars_min": self.password_chars_max >= self.password_chars_min,
             "argon2_memory_kib >= 8 * argon2_parallelism": self.argon2_memory_kib >= 8 * self.argon2_parallelism,

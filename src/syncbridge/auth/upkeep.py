@@ -1,26 +1,45 @@
-"""What an authority does by itself while a service runs: it learns what other processes revoked."""
+"""What an authority does by itself while a service runs: it learns what other processes revoked, and the
+keys, which it replaces when they are old."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, get_args
 
 import structlog
 
 from syncbridge.auth.authority import Authority
+from syncbridge.auth.keyring import KeyState
 from syncbridge.errors import Internal, SyncBridgeError
+from syncbridge.ports import Telemetry
 
 REVOCATIONS_EVERY_MS: Final = 1_000
 """Live connections of what another process revoked are closed within 2 s: this, and the time of one question."""
 
+FIGURES_EVERY_MS: Final = 1_000
+
 _log = structlog.get_logger("syncbridge.auth")
 
 
-async def keep_up(authority: Authority) -> None:
+async def keep_up(authority: Authority, telemetry: Telemetry) -> None:
     """Runs until it is cancelled; a database that is away delays it, and is told once."""
+
+    async def measure() -> None:
+        _measure(authority, telemetry)
+
     async with asyncio.TaskGroup() as group:
+        group.create_task(_every(FIGURES_EVERY_MS, "figures", measure))
         group.create_task(_every(REVOCATIONS_EVERY_MS, "revocations", authority.catch_up))
+        group.create_task(_every(authority.rules.key_refresh_ms, "keys", authority.refresh_keys))
+
+
+def _measure(authority: Authority, telemetry: Telemetry) -> None:
+    telemetry.measured("signing_key_age_s", authority.ring.age_ms() / 1000)
+    counts = Counter(state for _, state in authority.ring.states())
+    for state in get_args(KeyState):
+        telemetry.measured("signing_keys", counts[state], state)
 
 
 async def _every(every_ms: int, name: str, work: Callable[[], Awaitable[object]]) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from syncbridge import __version__
-from syncbridge.cli import accounts, operating, sessions
+from syncbridge.cli import accounts, keys, operating, sessions
 from syncbridge.errors import SyncBridgeError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 operating.add_to(app)
 accounts.add_to(app)
+keys.add_to(app)
 sessions.add_to(app)
 
 

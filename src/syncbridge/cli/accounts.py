@@ -1,4 +1,4 @@
-"""Commands about people: make an account, see and change its plan, get a token."""
+"""Commands about people: make an account, see and change its plan, get a token, and take log-ins back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from syncbridge.cli.failures import Failed
 from syncbridge.cli.options import ConfigFile, DataDir, PasswordStdin, Url, password, settings
 
 Email = Annotated[str, typer.Argument(help="The account's e-mail address.")]
@@ -18,6 +19,7 @@ def add_to(app: typer.Typer) -> None:
     """The commands are the app's."""
     app.add_typer(account, name="account")
     app.command()(token)
+    app.command()(revoke)
 
 
 @account.command("create")
@@ -56,6 +58,21 @@ def show_or_set_plan(
     typer.echo(asyncio.run(account_plan(settings(config, data_dir=data_dir), email, plan)))
 
 
+@account.command("revoke")
+def revoke_account(
+    email: Email,
+    device: Annotated[str | None, typer.Option(help="Remove this device alone, with the tokens bound to it.")] = None,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """End every log-in of the account, beside a running service: its devices are cut off and must log in again."""
+    from syncbridge.cli.direct import revoke_account as run
+
+    asyncio.run(run(settings(config, data_dir=data_dir), email, device))
+    what = "Every log-in is ended" if device is None else f"Device {device} is removed"
+    typer.echo(f"{what}: refused by a running service within 2 s, and its connections closed (4403).")
+
+
 def token(
     email: Email,
     url: Url = None,
@@ -76,3 +93,17 @@ def token(
     from syncbridge.cli.direct import access_token
 
     typer.echo(asyncio.run(access_token(settings(config, data_dir=data_dir), email)))
+
+
+def revoke(url: Url = None, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Refuse the token read from standard input from now on; a refresh token with its whole log-in."""
+    secret = typer.get_text_stream("stdin").readline().strip()
+    if url is not None:
+        from syncbridge.cli.remote import call
+
+        call(url, "POST", "/v1/auth/revoke", body={"token": secret})
+        return
+    from syncbridge.cli.direct import revoke_token
+
+    if not asyncio.run(revoke_token(settings(config, data_dir=data_dir), secret)):
+        raise Failed("No token that is taken was read from standard input: it is expired, revoked or another's.")

@@ -7,8 +7,12 @@ from contextlib import asynccontextmanager
 
 from syncbridge.auth import Authority, Plans, open_authority
 from syncbridge.auth.authority import normal_email
+from syncbridge.auth.keyring import KeyState, states
+from syncbridge.auth.rotation import Rotated, Rotation
 from syncbridge.cli.failures import Failed
 from syncbridge.config import Settings
+from syncbridge.core.ids import DeviceId
+from syncbridge.ports import SigningKey
 from syncbridge.records import Account, Records, open_records
 from syncbridge.runtime.clock import ServerClock
 
@@ -22,20 +26,51 @@ async def create_account(settings: Settings, email: str, password: str, plan: st
 async def access_token(settings: Settings, email: str) -> str:
     """An access token of the account. Raises Failed when there is none."""
     async with _opened(settings) as (records, authority):
-        return (await authority.begin((await _account(records, settings, email)).id)).access_token
+        account = await _found(records, settings, email)
+        return (await authority.begin(account.id)).access_token
 
 
 async def account_plan(settings: Settings, email: str, plan: str | None) -> str:
     """The account's plan, which is the one given from now on. Raises Failed, ValidationFailed for an unknown plan."""
     async with _opened(settings) as (records, authority):
-        account = await _account(records, settings, email)
+        account = await _found(records, settings, email)
         if plan is None:
             return account.plan
         await records.accounts.set_plan(account.id, authority.plans.require(plan))
         return plan
 
 
-async def _account(records: Records, settings: Settings, email: str) -> Account:
+async def signing_keys(settings: Settings) -> tuple[int, list[tuple[SigningKey, KeyState]]]:
+    """The moment now, and every signing key with what it is, the newest first."""
+    async with _records(settings) as records:
+        now_ms = ServerClock().now_ms()
+        return now_ms, states(await records.keys.read(), now_ms)
+
+
+async def rotate_keys(settings: Settings, *, is_emergency: bool) -> Rotated:
+    """A new key signs soon, or in an emergency now."""
+    async with _records(settings) as records:
+        rotation = Rotation(records.keys, settings.auth, ServerClock())
+        return await (rotation.rotate_now() if is_emergency else rotation.rotate())
+
+
+async def revoke_account(settings: Settings, email: str, device: str | None) -> None:
+    """Every log-in of the account is ended, or one device is removed. Raises Failed, DeviceUnknown."""
+    async with _opened(settings) as (records, authority):
+        account = (await _found(records, settings, email)).id
+        if device is None:
+            await authority.revoke_account(account)
+        else:
+            await authority.remove_device(account, DeviceId(device))
+
+
+async def revoke_token(settings: Settings, token: str) -> bool:
+    """The token is refused from now on; False when it was none that is taken."""
+    async with _opened(settings) as (_, authority):
+        return await authority.revoke(token)
+
+
+async def _found(records: Records, settings: Settings, email: str) -> Account:
     found = await records.accounts.credentials(normal_email(email))
     if found is None:
         raise Failed(f"No account {email} in {settings.data_dir}; `syncbridge account create {email}` makes it.")
@@ -43,9 +78,17 @@ async def _account(records: Records, settings: Settings, email: str) -> Account:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[tuple[Records, Authority]]:
+async def _records(settings: Settings) -> AsyncIterator[Records]:
     records = await open_records(settings.records_url, pool_size=1)
     try:
+        yield records
+    finally:
+        await records.close()
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Records, Authority]]:
+    async with _records(settings) as records:
         authority = await open_authority(
             records, settings.auth, settings.limits, ServerClock(), Plans(settings.plans, settings.default_plan)
         )
@@ -53,5 +96,3 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Records, Authority]
             yield records, authority
         finally:
             authority.close()
-    finally:
-        await records.close()

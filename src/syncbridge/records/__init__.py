@@ -17,7 +17,7 @@ from syncbridge.records.database import Database
 from syncbridge.records.devices import Device, Devices, Roster
 from syncbridge.records.directory import Directory
 from syncbridge.records.idempotency import Claim, IdempotencyKeys, KeptAnswer
-from syncbridge.records.keys import SigningKey, SigningKeys
+from syncbridge.records.keys import SigningKeys
 from syncbridge.records.pairing import PairingCodes, Redeemed
 from syncbridge.records.revocations import Revocation, RevocationTable
 from syncbridge.records.sessions import SessionRecord, Sessions
@@ -35,7 +35,6 @@ __all__ = [
     "Revocation",
     "Roster",
     "SessionRecord",
-    "SigningKey",
     "SnapshotRecord",
     "migrate",
     "open_records",

@@ -55,7 +55,16 @@ METRICS: tuple[Metric, ...] = (
         "WebSocket connections that were refused or closed for a fault, by error code.",
         ("code",),
         (
-            *("bad_message", "token_invalid", "token_expired", "hello_timeout", "too_slow", "rate_limited", "internal"),
+            *(
+                "bad_message",
+                "token_invalid",
+                "token_expired",
+                "token_revoked",
+                "hello_timeout",
+                "too_slow",
+                "rate_limited",
+                "internal",
+            ),
             *("bad_handshake", "origin_forbidden", "busy"),
         ),
         feeds=(Feed("connection_error", "add"),),
@@ -251,6 +260,20 @@ METRICS: tuple[Metric, ...] = (
         ("outcome",),
         ("reloaded", "failed"),
         feeds=(Feed("tls_reload", "add"),),
+    ),
+    Metric(
+        "signing_key_age_seconds",
+        "gauge",
+        "How long the current signing key has been signing.",
+        feeds=(Feed("signing_key_age_s", "set"),),
+    ),
+    Metric(
+        "signing_keys",
+        "gauge",
+        "Signing keys by what they are now.",
+        ("state",),
+        ("next", "current", "previous", "retired"),
+        feeds=(Feed("signing_keys", "set"),),
     ),
     Metric(
         "unknown_figures_total",

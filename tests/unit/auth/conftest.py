@@ -1,12 +1,13 @@
 """An authority over real records, a clock that a test moves, and hashing that costs little."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from syncbridge.auth import Authority, AuthRules, open_authority
 from syncbridge.limits import Limits
+from syncbridge.ports import SigningKey
 from syncbridge.records import Records, open_records
 
 
@@ -18,6 +19,18 @@ class MovedClock:
 
     def now_ms(self) -> int:
         return self.at_ms
+
+
+class Source:
+    """Keys that a test hands over; counts how often it is asked."""
+
+    def __init__(self, *keys: SigningKey) -> None:
+        self.keys = list(keys)
+        self.reads = 0
+
+    async def read(self) -> Sequence[SigningKey]:
+        self.reads += 1
+        return self.keys
 
 
 CHEAP = AuthRules(argon2_time_cost=1, argon2_memory_kib=8)
