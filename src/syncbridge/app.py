@@ -169,7 +169,7 @@ class Service:
             records = await open_records(settings.records_url, pool_size=settings.database_pool_size)
             stack.push_async_callback(records.close)
             plans = Plans(settings.plans, settings.default_plan)
-            authority = await open_authority(records, settings.auth, settings.limits, clock, plans)
+            authority = await open_authority(records, settings.auth, settings.limits, clock, plans, settings.issuers)
             stack.callback(authority.close)
             service = cls(settings, clock=clock, store=store, records=records, authority=authority)
             await service.server.start()

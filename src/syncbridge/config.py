@@ -11,6 +11,7 @@ An unknown key is refused in both, for a misspelt limit that is silently the def
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import tomllib
@@ -25,7 +26,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from syncbridge.auth.rules import AuthRules
+from syncbridge.auth.rules import AuthRules, IssuerRules
 from syncbridge.limits import SHIPPED_PLANS, Limits, Plan, Retention
 
 PREFIX = "SYNCBRIDGE_"
@@ -85,6 +86,9 @@ class Settings(BaseSettings):
         SHIPPED_PLANS, description="Plans of accounts by name: what is given changes a shipped one, or makes another."
     )
     default_plan: str = Field("standard", description="The plan of a new account, and of one whose plan is not known.")
+    issuers: tuple[IssuerRules, ...] = Field(
+        (), description="Whose tokens are taken besides our own: issuer, audience, jwks_url, algorithms."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."
     )
@@ -110,6 +114,17 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         """A list, or one text with commas, as an environment variable has it."""
         return tuple(part for one in value.split(",") if (part := one.strip())) if isinstance(value, str) else value
+
+    @field_validator("issuers", mode="before")
+    @classmethod
+    def _read_issuers(cls, value: object) -> object:
+        """A list of tables, or the same as JSON, as an environment variable has it."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"expected a JSON array of objects: {error}") from error
 
     @field_validator("allowed_origins")
     @classmethod
@@ -165,6 +180,9 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"default_plan: expected one of {', '.join(sorted(self.plans))}, got {self.default_plan!r}"
             )
+        names = [self.auth.issuer, *(one.issuer for one in self.issuers)]
+        if len(set(names)) < len(names):
+            raise ValueError("issuers: each needs a name of its own, other than auth.issuer")
         return self
 
     @property

@@ -5,31 +5,38 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
 
 from syncbridge.auth.access import AccessTokens, Claims
 from syncbridge.auth.compact import CLOCKS_APART_MS
+from syncbridge.auth.fetching import fetch
 from syncbridge.auth.keyring import KeyRing
+from syncbridge.auth.keysets import KeySet
+from syncbridge.auth.outside import OutsideTokens
 from syncbridge.auth.passwords import Passwords
 from syncbridge.auth.plans import Plans
 from syncbridge.auth.reading import TokenReader
-from syncbridge.auth.revocations import Revocations
+from syncbridge.auth.revocations import Revocations, person_digest
 from syncbridge.auth.rosters import Rosters, require_present
 from syncbridge.auth.rotation import Rotation
-from syncbridge.auth.rules import AuthRules
+from syncbridge.auth.rules import AuthRules, IssuerRules
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import BadCredentials, TokenExpired, TokenInvalid, TokenRevoked, ValidationFailed
 from syncbridge.limits import Limits
 from syncbridge.ports import Clock, Identity
 from syncbridge.records import Account, Family, Records, Revocation
+from syncbridge.records.identities import shown_email
 from syncbridge.records.ids import new_id
 from syncbridge.records.revocations import FOR_EVER
 
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
 _REFRESH_PREFIX = "rt_"
 _CODE_ALPHABET = "ABCDEFGHJKMNPQRSTVWXYZ0123456789"  # no I, L, O, U: read aloud and typed without mistakes
+FETCHES_MAX = 2  # key sets under way at once; a slow issuer holds one thread
 _CODE_CHARS = 10  # 50 bits, for five minutes
 
 
@@ -57,6 +64,7 @@ class Authority:
         limits: Limits,
         clock: Clock,
         plans: Plans | None = None,
+        issuers: Sequence[IssuerRules] = (),
     ) -> None:
         self.plans = plans or Plans()
         self.rosters = Rosters(records, clock, self.plans)
@@ -65,10 +73,12 @@ class Authority:
         self.rotation = Rotation(records.keys, rules, clock)
         self._records = records
         self._access = AccessTokens(ring, issuer=rules.issuer, audience=rules.audience)
-        self._reader = TokenReader({rules.issuer: self._access}, clock)
         self._clock = clock
         self._pairing_code_ms = limits.pairing_code_ms
         self.revocations = Revocations(records, clock)
+        self._fetching = ThreadPoolExecutor(FETCHES_MAX, thread_name_prefix="jwks")
+        self.outside = {one.issuer: self._open_issuer(one) for one in issuers}
+        self._reader = TokenReader({**self.outside, rules.issuer: self._access}, clock)
         self._passwords = Passwords(
             time_cost=rules.argon2_time_cost,
             memory_kib=rules.argon2_memory_kib,
@@ -81,6 +91,8 @@ class Authority:
     async def create_account(self, email: str, password: str, plan: str = "") -> Account:
         """The account exists, with this plan or the default one. Raises ValidationFailed, AccountExists."""
         address = normal_email(email)
+        if shown_email(address) is None:
+            raise ValidationFailed("email: expected an address at which somebody can be reached")
         self._judge_password(password)
         plan = self.plans.require(plan or self.plans.default)
         password_hash = await self._passwords.hash(password)
@@ -225,7 +237,13 @@ class Authority:
         ``kept`` is a token whose log-in stays. A log-in after this moment is good again; ``for_ever`` refuses those
         as well: the account is going away.
         """
-        await self.revocations.end_logins(account, self._whole(account, self._clock.now_ms(), kept, for_ever=for_ever))
+        now_ms = self._clock.now_ms()
+        await self.revocations.end_logins(account, self._whole(account, now_ms, kept, for_ever=for_ever))
+        if for_ever:
+            # Who comes from outside may have an account again, but not by a token from before.
+            for issuer, subject in await self._records.identities.of_account(account):
+                person = f"identity:{person_digest(issuer, subject)}"
+                await self.revocations.refuse(person, self._until(), account=account, before=now_ms)
 
     async def remove_device(self, account: AccountId, device: DeviceId) -> None:
         """The device is removed, and no token bound to it works any more. Raises DeviceUnknown."""
@@ -255,7 +273,15 @@ class Authority:
 
     def _until(self) -> int:
         """When the last access token that was issued by now is void anyway, by any process' clock."""
-        return self._clock.now_ms() + self.rules.access_token_ms + CLOCKS_APART_MS
+        lasts_ms = max(self.rules.access_token_ms, self.rules.outside_token_ms_max if self.outside else 0)
+        return self._clock.now_ms() + lasts_ms + CLOCKS_APART_MS
+
+    def _open_issuer(self, rules: IssuerRules) -> OutsideTokens:
+        async def fetched() -> bytes:
+            return await fetch(rules.jwks_url, self._fetching, timeout_ms=self.rules.jwks_timeout_ms)
+
+        keys = KeySet(rules, self.rules, self._clock, fetched)
+        return OutsideTokens(rules, self.rules, keys, self._records, self.revocations)
 
     # -- one-time codes -----------------------------------------------------------------------------------------
 
@@ -289,8 +315,9 @@ class Authority:
         return self._grant(redeemed.family, refresh)
 
     def close(self) -> None:
-        """The threads of the password hashing end."""
+        """The threads of the password hashing and of the fetching end."""
         self._passwords.close()
+        self._fetching.shutdown(wait=False, cancel_futures=True)
 
     def _grant(self, family: Family, refresh_token: str) -> Grant:
         now_ms = self._clock.now_ms()
@@ -314,13 +341,18 @@ class Authority:
 
 
 async def open_authority(
-    records: Records, rules: AuthRules, limits: Limits, clock: Clock, plans: Plans | None = None
+    records: Records,
+    rules: AuthRules,
+    limits: Limits,
+    clock: Clock,
+    plans: Plans | None = None,
+    issuers: Sequence[IssuerRules] = (),
 ) -> Authority:
     """The authority over these records; the first start makes the signing key. Raises Unavailable."""
     await records.keys.ensure(clock.now_ms())
     ring = KeyRing(records.keys, clock)
     await ring.refresh()
-    authority = Authority(records, ring, rules, limits, clock, plans)
+    authority = Authority(records, ring, rules, limits, clock, plans, issuers)
     await authority.load()
     return authority
 

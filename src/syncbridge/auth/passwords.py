@@ -44,7 +44,7 @@ class Passwords:
             self._pending -= 1
 
     async def verify(self, stored: str | None, password: str) -> bool:
-        """Whether this is the password; False, after the same work, where nothing is stored."""
+        """Whether this is the password; False, after the same work, where nothing is stored (None or "")."""
         self._enter()
         try:
             loop = asyncio.get_running_loop()
@@ -70,7 +70,7 @@ class Passwords:
             self._hasher.verify(stored or self._decoy, password)
         except (VerificationError, InvalidHashError):
             return False
-        return stored is not None
+        return bool(stored)
 
 
 def _yield_to_the_loop() -> None:

@@ -19,7 +19,7 @@ from syncbridge.auth.access import Claims
 from syncbridge.core.ids import AccountId
 from syncbridge.ports import Clock, Identity
 from syncbridge.records import Records
-from syncbridge.records.revocations import Revocation
+from syncbridge.records.revocations import FOR_EVER, Revocation
 
 OVERLAP: Final = 5_000
 PURGE_EVERY_MS: Final = 60_000
@@ -61,6 +61,11 @@ class Revocations:
             return False
         # An outside issuer's token is of no log-in of ours: it is judged by when it was issued.
         return (identity.login_at if identity.family else identity.issued_at) <= whole.before
+
+    def is_gone(self, account: AccountId) -> bool:
+        """Whether the account is refused for ever."""
+        whole = self._held.get(f"account:{account}")
+        return whole is not None and whole.before >= FOR_EVER
 
     def covers_person(self, issuer: str, subject: str, issued_at: int) -> bool:
         """Whether the token at ``issued_at`` of somebody outside is from before their account was erased."""

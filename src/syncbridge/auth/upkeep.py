@@ -1,5 +1,5 @@
 """What an authority does by itself while a service runs: it learns what other processes revoked, and the
-keys, which it replaces when they are old."""
+keys, which it replaces when they are old, and it keeps the key sets of outside issuers fresh."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ REVOCATIONS_EVERY_MS: Final = 1_000
 """Live connections of what another process revoked are closed within 2 s: this, and the time of one question."""
 
 FIGURES_EVERY_MS: Final = 1_000
+KEY_SETS_EVERY_MS: Final = 5_000
+"""How often it is looked whether a key set is old; a fetch that failed is tried again no sooner than it may be."""
 
 _log = structlog.get_logger("syncbridge.auth")
 
@@ -32,6 +34,8 @@ async def keep_up(authority: Authority, telemetry: Telemetry) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(_every(FIGURES_EVERY_MS, "figures", measure))
         group.create_task(_every(REVOCATIONS_EVERY_MS, "revocations", authority.catch_up))
+        for issuer in authority.outside.values():
+            group.create_task(_every(KEY_SETS_EVERY_MS, "issuers", issuer.keys.keep_fresh))
         group.create_task(_every(authority.rules.key_refresh_ms, "keys", authority.refresh_keys))
 
 
@@ -40,12 +44,16 @@ def _measure(authority: Authority, telemetry: Telemetry) -> None:
     counts = Counter(state for _, state in authority.ring.states())
     for state in get_args(KeyState):
         telemetry.measured("signing_keys", counts[state], state)
+    for issuer in authority.outside.values():
+        outcomes = issuer.keys.outcomes
+        for outcome, count in outcomes.items():
+            telemetry.measured("issuer_refresh", count, outcome)
+        outcomes.clear()
 
 
 async def _every(every_ms: int, name: str, work: Callable[[], Awaitable[object]]) -> None:
     is_failing = False
     while True:
-        await asyncio.sleep(every_ms / 1000)
         try:
             await work()
         except SyncBridgeError as fault:
@@ -57,3 +65,4 @@ async def _every(every_ms: int, name: str, work: Callable[[], Awaitable[object]]
             is_failing = True
         else:
             is_failing = False
+        await asyncio.sleep(every_ms / 1000)

@@ -89,8 +89,9 @@ async def _records(settings: Settings) -> AsyncIterator[Records]:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Records, Authority]]:
     async with _records(settings) as records:
+        plans = Plans(settings.plans, settings.default_plan)
         authority = await open_authority(
-            records, settings.auth, settings.limits, ServerClock(), Plans(settings.plans, settings.default_plan)
+            records, settings.auth, settings.limits, ServerClock(), plans, settings.issuers
         )
         try:
             yield records, authority

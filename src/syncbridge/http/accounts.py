@@ -12,6 +12,7 @@ from syncbridge.errors import BadCredentials, TokenInvalid
 from syncbridge.http.auth import TokenPair, device_field, pair
 from syncbridge.http.context import AccountClaims, Ctx, network_of_request
 from syncbridge.http.strict import StrictRoute
+from syncbridge.records.identities import shown_email
 
 router = APIRouter(prefix="/v1", tags=["accounts"], route_class=StrictRoute)
 
@@ -28,7 +29,7 @@ class Me(BaseModel):
     """The account behind the token."""
 
     id: str
-    email: str
+    email: str | None = Field(description="null where the account came with a token of an issuer outside")
     created_at: int = Field(description="ms since 1970, server time, as all times here")
     devices: int
     devices_max: int
@@ -59,7 +60,7 @@ async def me(context: Ctx, claims: AccountClaims) -> Me:
     roster = await context.authority.rosters.get(claims.account)
     return Me(
         id=account.id,
-        email=account.email,
+        email=shown_email(account.email),
         created_at=account.created_at,
         devices=len(roster.devices),
         devices_max=context.authority.rosters.plan(roster).devices_max,

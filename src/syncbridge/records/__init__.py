@@ -17,6 +17,7 @@ from syncbridge.records.database import Database
 from syncbridge.records.devices import Device, Devices, Roster
 from syncbridge.records.directory import Directory
 from syncbridge.records.idempotency import Claim, IdempotencyKeys, KeptAnswer
+from syncbridge.records.identities import Identities
 from syncbridge.records.keys import SigningKeys
 from syncbridge.records.pairing import PairingCodes, Redeemed
 from syncbridge.records.revocations import Revocation, RevocationTable
@@ -47,6 +48,7 @@ class Records:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.accounts = Accounts(database)
+        self.identities = Identities(database)
         self.devices = Devices(database)
         self.sessions = Sessions(database)
         self.directory = Directory(database)

@@ -276,6 +276,14 @@ METRICS: tuple[Metric, ...] = (
         feeds=(Feed("signing_keys", "set"),),
     ),
     Metric(
+        "issuer_refreshes_total",
+        "counter",
+        "Fetches of outside issuers' key sets, by outcome.",
+        ("outcome",),
+        ("fetched", "unreachable", "timeout", "status", "too_large", "malformed"),
+        feeds=(Feed("issuer_refresh", "add"),),
+    ),
+    Metric(
         "unknown_figures_total",
         "counter",
         "Figures that no metric takes: a metric is missing in the table.",

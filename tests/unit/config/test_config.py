@@ -12,6 +12,7 @@ from syncbridge.config import ConfigError, explain, load
 from syncbridge.limits import SHIPPED_PLANS, Plan
 
 SECRET = "canary-pw"
+ISSUER = '[{"issuer": "i", "audience": "a", "jwks_url": "%s", "algorithms": ["RS256"]}]'
 URL = f"postgresql+asyncpg://user:{SECRET}@db/records"
 
 
@@ -36,6 +37,13 @@ def test_file_is_named_by_the_environment_too(tmp_path: Path) -> None:
     assert load(environment={"SYNCBRIDGE_CONFIG": str(file)}).port == 7
 
 
+def test_issuers_come_from_the_file_and_from_the_environment_as_json(tmp_path: Path) -> None:
+    file = tmp_path / "syncbridge.toml"
+    file.write_text('[[issuers]]\nissuer = "i"\naudience = "a"\njwks_url = "https://h/k"\nalgorithms = ["RS256"]\n')
+    assert load(file, {}).issuers == load(None, {"SYNCBRIDGE_ISSUERS": ISSUER % "https://h/k"}).issuers
+    assert load(None, {"SYNCBRIDGE_ISSUERS": ISSUER % "http://[::1]:9/k"}).issuers[0].algorithms == ("RS256",)
+
+
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
@@ -56,6 +64,13 @@ def test_file_is_named_by_the_environment_too(tmp_path: Path) -> None:
         ({"SYNCBRIDGE_TLS_PORT": "8443"}, "need tls_certificate"),
         ({"SYNCBRIDGE_DATABASE_URL": f"mysql://user:{SECRET}@db"}, "postgresql+asyncpg"),
         ({"SYNCBRIDGE_DATABASE_URL": f"no url {SECRET}"}, "postgresql+asyncpg"),
+        ({"SYNCBRIDGE_ISSUERS": "[{"}, "issuers (SYNCBRIDGE_ISSUERS): expected a JSON array"),
+        ({"SYNCBRIDGE_ISSUERS": ISSUER % "http://issuer.example/keys"}, "expected https://HOST/PATH"),
+        ({"SYNCBRIDGE_ISSUERS": ISSUER % "file:///etc/passwd"}, "expected https://HOST/PATH"),
+        ({"SYNCBRIDGE_ISSUERS": ISSUER % f"https://u:{SECRET}@h/keys"}, "without user"),
+        ({"SYNCBRIDGE_ISSUERS": (ISSUER % "https://h/k").replace("RS256", "HS256")}, "expected some of RS256"),
+        ({"SYNCBRIDGE_ISSUERS": (ISSUER % "https://h/k").replace('"i"', '"syncbridge"')}, "a name of its own"),
+        ({"SYNCBRIDGE_AUTH__KEY_LEAD_MS": "10000"}, "key_lead_ms >= 2 * key_refresh_ms"),
         ({"SYNCBRIDGE_CONFIG": "none.toml"}, "none.toml: cannot be read"),
     ],
 )
