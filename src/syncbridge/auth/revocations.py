@@ -106,7 +106,7 @@ class Revocations:
         changed: list[AccountId] = []
         accounts: set[AccountId | None] = set()
         for row in await self._records.revocations.since(self._written - OVERLAP, now_ms):
-            self._written = max(self._written, row.written)
+            self._written = row.written
             held = self._held.get(row.subject)
             if held == row:
                 continue

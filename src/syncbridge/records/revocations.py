@@ -55,14 +55,20 @@ class RevocationTable:
             return await add_within(connection, revocation, now_ms)
 
     async def since(self, written: int, now_ms: int) -> list[Revocation]:
-        """What was written after ``written`` and is in force, in that order."""
-        query = (
-            select(revocations)
-            .where(revocations.c.created_at > written, revocations.c.expires_at > now_ms)
-            .order_by(revocations.c.created_at)
-        )
+        """What was written after ``written`` and is in force, in that order; everything, where the order began anew.
+
+        It does when a row of a node whose clock was far ahead is over and gone: those that follow count from now again.
+        """
+        newest = select(func.max(revocations.c.created_at))
         async with self._database.reading() as connection:
-            return [_revocation(row) for row in (await connection.execute(query)).all()]
+            last = (await connection.execute(newest)).scalar_one()
+            after = written if last is None or last >= written else -1
+            rows = await connection.execute(
+                select(revocations)
+                .where(revocations.c.created_at > after, revocations.c.expires_at > now_ms)
+                .order_by(revocations.c.created_at)
+            )
+            return [_revocation(row) for row in rows.all()]
 
     async def end_logins(self, revocation: Revocation, account: AccountId, now_ms: int) -> Revocation:
         """No refresh token and no one-time code of the account is taken any more, but the kept log-in's; as `add`."""

@@ -135,6 +135,20 @@ async def test_rows_are_in_the_order_of_their_writing_whatever_the_clocks_say(re
     assert [row.written for row in rows] == [500, 501, 502, 700]
 
 
+async def test_row_of_a_clock_far_ahead_hides_nothing_that_comes_after_it_is_gone(
+    authority: Authority, records: Records, ann: AccountId, clock: MovedClock
+) -> None:
+    grant = await authority.begin(ann)
+    ahead_ms = clock.at_ms + 86_400_000
+    await records.revocations.add(Revocation("jti:x", clock.at_ms + 10), ahead_ms)
+    await authority.catch_up()
+    clock.at_ms += 10
+    await records.tokens.forget_expired(clock.at_ms)
+    await records.revocations.add(Revocation(f"jti:{grant.claims.token_id}", clock.at_ms + 900_000), clock.at_ms)
+    await authority.catch_up()
+    assert not is_good(authority, grant)
+
+
 async def test_revocation_that_is_over_is_forgotten(authority: Authority, ann: AccountId, clock: MovedClock) -> None:
     grant = await authority.begin(ann)
     await authority.revoke(grant.access_token)

@@ -49,7 +49,19 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def test_help_names_every_command(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    commands = ("serve", "demo", "account", "token", "sessions", "config", "migrate", "openapi", "version")
+    commands = (
+        "serve",
+        "demo",
+        "account",
+        "token",
+        "revoke",
+        "keys",
+        "sessions",
+        "config",
+        "migrate",
+        "openapi",
+        "version",
+    )
     assert [command for command in commands if command not in out] == []
 
 

@@ -99,6 +99,15 @@ async def test_password_is_changed_by_who_knows_it_and_guessing_it_is_bounded(wo
         assert statuses == [401, 401, 429, 429]
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/auth/token"), ("PUT", "/v1/me/password")])
+async def test_password_of_ten_megabytes_is_refused_before_it_is_read(
+    ann: httpx.AsyncClient, method: str, path: str
+) -> None:
+    large = "x" * 10_000_000
+    body = {"email": "ann@example.com", "password": large, "current": large, "new": large}
+    assert problem(await ann.request(method, path, json=body)) == (413, "message_too_large")
+
+
 async def test_login_flood_from_one_address_is_told_to_wait_and_no_other(make_world: MakeWorld) -> None:
     world = await make_world(rules=type(RULES)(argon2_time_cost=1, argon2_memory_kib=8, login_burst=2))
     body = {"token": "x"}
