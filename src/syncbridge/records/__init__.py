@@ -16,10 +16,13 @@ from syncbridge.records.accounts import Account, Accounts
 from syncbridge.records.database import Database
 from syncbridge.records.devices import Device, Devices, Roster
 from syncbridge.records.directory import Directory
+from syncbridge.records.erasures import Erasure, Erasures
+from syncbridge.records.expiry import Expiry
 from syncbridge.records.idempotency import Claim, IdempotencyKeys, KeptAnswer
 from syncbridge.records.identities import Identities
 from syncbridge.records.keys import SigningKeys
 from syncbridge.records.pairing import PairingCodes, Redeemed
+from syncbridge.records.personal import Personal
 from syncbridge.records.revocations import Revocation, RevocationTable
 from syncbridge.records.sessions import SessionRecord, Sessions
 from syncbridge.records.snapshots import SnapshotRecord, Snapshots
@@ -29,6 +32,7 @@ __all__ = [
     "Account",
     "Claim",
     "Device",
+    "Erasure",
     "Family",
     "KeptAnswer",
     "Records",
@@ -58,6 +62,9 @@ class Records:
         self.pairing = PairingCodes(database)
         self.keys = SigningKeys(database)
         self.idempotency = IdempotencyKeys(database)
+        self.expiry = Expiry(database)
+        self.erasures = Erasures(database)
+        self.personal = Personal(database)
 
     async def is_healthy(self) -> bool:
         """Whether the database answers now."""

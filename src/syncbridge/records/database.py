@@ -93,6 +93,23 @@ class Database:
                 async with connection.begin():
                     yield connection
 
+    async def fold(self) -> None:
+        """What was erased is in no file of the database any more. Raises Unavailable while a reader holds the log.
+
+        SQLite keeps old pages in its write-ahead log until that is folded into the file; PostgreSQL's own vacuum and
+        the keeping of its write-ahead log are its operator's.
+        """
+        if not self._is_sqlite:
+            return
+        with _translated():
+            async with self.engine.connect() as connection:
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                cursor = await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                (is_busy, _, _) = await cursor.fetchone()
+                await cursor.close()
+        if is_busy:
+            raise Unavailable("Another process reads the records; their write-ahead log still holds what was erased.")
+
     async def is_healthy(self) -> bool:
         """Whether the database answers a question now."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -46,6 +47,12 @@ class Sessions:
             row = (await connection.execute(select(sessions).where(sessions.c.id == session))).one_or_none()
         return None if row is None else _record(row)
 
+    async def versions(self, some: Sequence[SessionId]) -> dict[SessionId, int]:
+        """The listed version of each of these sessions that is listed."""
+        query = select(sessions.c.id, sessions.c.version).where(sessions.c.id.in_(some))
+        async with self._database.reading() as connection:
+            return {SessionId(row.id): row.version for row in (await connection.execute(query)).all()}
+
     async def page(
         self,
         account: AccountId,
@@ -85,10 +92,10 @@ class Sessions:
         async with self._database.transaction() as connection:
             await connection.execute(update(sessions).where(sessions.c.id == session).values(values))
 
-    async def remove(self, session: SessionId) -> None:
-        """The session and what hangs on it (snapshots, one-time codes) are gone."""
+    async def remove(self, *some: SessionId) -> None:
+        """The sessions and what hangs on them (snapshots, one-time codes) are gone."""
         async with self._database.transaction() as connection:
-            await connection.execute(delete(sessions).where(sessions.c.id == session))
+            await connection.execute(delete(sessions).where(sessions.c.id.in_(some)))
 
 
 def _record(row: Row[Any]) -> SessionRecord:
