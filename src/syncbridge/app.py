@@ -33,17 +33,16 @@ from syncbridge.adapters.embedded.store import SqliteStore
 from syncbridge.auth import AccountGatekeeper, Authority, Plans, open_authority
 from syncbridge.auth.upkeep import keep_up
 from syncbridge.config import Settings
-from syncbridge.core.ids import SessionId
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.errors import SyncBridgeError
 from syncbridge.http import Health, build_app
+from syncbridge.lifecycle import Lifecycle
 from syncbridge.net.echo import ECHO_PATH
 from syncbridge.net.handler import Upgrade
 from syncbridge.net.options import ServerOptions, TlsFiles
 from syncbridge.net.outlet import Outlet
 from syncbridge.net.renewal import CertificateKeeper
 from syncbridge.net.server import Server, StartFailed
-from syncbridge.ports import Swept
 from syncbridge.records import Records, open_records
 from syncbridge.runtime.clock import ServerClock
 from syncbridge.runtime.drain import say_goodbye, settle
@@ -58,7 +57,6 @@ if TYPE_CHECKING:
 
 GAUGES_EVERY_MS: Final = 1_000
 CLOCK_EVERY_MS: Final = 10_000
-SWEEP_EVERY_MS: Final = 3_600_000
 CERTIFICATE_EVERY_MS: Final = 5_000
 CLOSE_GRACE_MS: Final = 5_000
 _GC_YOUNG: Final = 50_000
@@ -127,6 +125,16 @@ class Service:
             types=types,
         )
         self.sessions = LiveSessionService(self.engine)
+        self.lifecycle = Lifecycle(
+            store,
+            records,
+            authority,
+            self.sessions,
+            clock=clock,
+            telemetry=self.telemetry,
+            limits=settings.limits,
+            retention=settings.retention,
+        )
         self.health = Health(__version__)
         self.health.watch("session_store", store.is_healthy)
         api = build_app(
@@ -134,6 +142,7 @@ class Service:
             records,
             authority,
             settings,
+            lifecycle=self.lifecycle,
             telemetry=self.telemetry,
             clock=clock,
             health_report=self.health,
@@ -149,8 +158,25 @@ class Service:
     async def running(cls, settings: Settings, *, accept_loss: bool = False) -> AsyncIterator[Service]:
         """A service that listens; everything it wrote is on disk when the block is left.
 
+        Raises   what `opened` raises, and OSError (the port).
+        """
+        async with cls.opened(settings, accept_loss=accept_loss) as service, AsyncExitStack() as stack:
+            await service.lifecycle.eraser.resume()
+            await service.server.start()
+            stack.push_async_callback(service.drain)
+            if (files := _tls_files(settings)) is not None:
+                keeper = CertificateKeeper(service.server, files, service.telemetry, service.clock.now_ms)
+                service.certificate = keeper
+            service._start_upkeep()
+            yield service
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, settings: Settings, *, accept_loss: bool = False) -> AsyncIterator[Service]:
+        """A service over its data that listens to nobody: for an operator's work while none is running.
+
         ``accept_loss`` opens a damaged journal with what of it can be verified (see `SqliteStore`).
-        Raises   CannotOpen (the data directory), OSError (the port), Unavailable (the records).
+        Raises   CannotOpen (the data directory), Unavailable (the records).
         """
         loop = asyncio.get_running_loop()
         clock = ServerClock()
@@ -171,13 +197,7 @@ class Service:
             plans = Plans(settings.plans, settings.default_plan)
             authority = await open_authority(records, settings.auth, settings.limits, clock, plans, settings.issuers)
             stack.callback(authority.close)
-            service = cls(settings, clock=clock, store=store, records=records, authority=authority)
-            await service.server.start()
-            stack.push_async_callback(service.drain)
-            if (files := _tls_files(settings)) is not None:
-                service.certificate = CertificateKeeper(service.server, files, service.telemetry, clock.now_ms)
-            service._start_upkeep()
-            yield service
+            yield cls(settings, clock=clock, store=store, records=records, authority=authority)
 
     async def drain(self) -> None:
         """Nobody is connected any more, and nothing that was read is unanswered. May be called again.
@@ -227,8 +247,9 @@ class Service:
         self._upkeep = [
             loop.create_task(self._every(GAUGES_EVERY_MS, self._measure)),
             loop.create_task(self._every(CLOCK_EVERY_MS, self.clock.follow_wall)),
-            loop.create_task(self._every(SWEEP_EVERY_MS, self._sweep)),
             loop.create_task(keep_up(self.authority, self.telemetry)),
+            loop.create_task(self.lifecycle.retention.follow()),
+            loop.create_task(self.lifecycle.eraser.follow()),
         ]
         if self.certificate is not None:
             self._upkeep.append(loop.create_task(self._every(CERTIFICATE_EVERY_MS, self.certificate.look)))
@@ -260,26 +281,6 @@ class Service:
                 self.telemetry.measured("connection_error", count, code)
                 _log.info("websocket connection error", code=code, count=count)
         self._refused = refused.copy()
-
-    def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-
-        def swept(found: Swept) -> None:
-            if found.sessions:
-                self._upkeep.append(loop.create_task(self._forget([session for session, _ in found.sessions])))
-            if found.has_more and found.fault is None:
-                self._sweep()
-
-        self.store.sweep(self.clock.now_ms(), self.settings.retention.batch_max, swept)
-
-    async def _forget(self, sessions: list[SessionId]) -> None:
-        """Sessions past their time leave the listing too."""
-        for session in sessions:
-            try:
-                await self.records.sessions.remove(session)
-            except SyncBridgeError as fault:
-                _log.warning("a session past its time is still listed", session=session, code=fault.code)
-        _log.info("sessions past their time are gone", sessions=len(sessions))
 
 
 def serve(settings: Settings, *, accept_loss: bool = False) -> int:
@@ -315,6 +316,8 @@ async def _serve(settings: Settings, *, accept_loss: bool) -> int:
     for number in stopping:
         loop.add_signal_handler(number, on_signal, number.name)
     async with Service.running(settings, accept_loss=accept_loss) as service:
+        # `syncbridge retention run` asks so.
+        loop.add_signal_handler(signal.SIGUSR1, service.lifecycle.retention.ask)
         if service.certificate is not None:
             loop.add_signal_handler(signal.SIGHUP, service.certificate.renew)
         _log.info("SyncBridge is listening", version=__version__)

@@ -353,6 +353,10 @@ class SessionService(Protocol):
 
     async def delete(self, session: SessionId) -> None: ...
 
+    def gone(self, session: SessionId, reason: str) -> None:
+        """The store has it no more: its devices are told `left` and why, and nothing in memory answers for it."""
+        ...
+
     def roster_changed(self, account: AccountId, roster: tuple[DeviceInfo, ...]) -> None:
         """A device was registered, renamed or removed: sessions are told, a removed device is cut off (4403)."""
         ...

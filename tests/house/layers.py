@@ -42,7 +42,7 @@ def _layers(names: str) -> frozenset[str]:
 
 
 BELOW_THE_ROOT = _layers(
-    "errors limits rates _ext core wire ports config telemetry runtime net records auth http"
+    "errors limits rates _ext core wire ports config telemetry runtime net records auth lifecycle http"
     " adapters adapters.embedded adapters.cluster"
 )
 
@@ -77,8 +77,14 @@ LAYERS = {
         foreign=None,
         banned_foreign=BACK_ENDS | SERVERS | DATABASES | {"picows"},
     ),
+    # How long what people leave here stays: over logs, records and tokens alike, by their ports.
+    "lifecycle": Layer(
+        _layers("errors limits _ext core ports records auth"),
+        foreign=None,
+        banned_foreign=BACK_ENDS | SERVERS | DATABASES | {"picows"},
+    ),
     "http": Layer(
-        _layers("errors limits rates _ext core wire ports runtime records auth telemetry") | {""},
+        _layers("errors limits rates _ext core wire ports runtime records auth lifecycle telemetry") | {""},
         foreign=None,
         banned_foreign=BACK_ENDS | {"picows"},
     ),

@@ -314,6 +314,13 @@ class Authority:
         self.rosters.changed(redeemed.family.account, redeemed.roster)
         return self._grant(redeemed.family, refresh)
 
+    async def is_password_of(self, account: AccountId, password: str) -> bool:
+        """Whether this is the account's password; False after the same work where there is no such account."""
+        found = await self._records.accounts.get(account)
+        held = None if found is None else await self._records.accounts.credentials(found.email)
+        stored = None if held is None else held[1]
+        return await self._passwords.verify(stored, password[: self.rules.password_chars_max + 1])
+
     def close(self) -> None:
         """The threads of the password hashing and of the fetching end."""
         self._passwords.close()

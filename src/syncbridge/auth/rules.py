@@ -28,6 +28,7 @@ class AuthRules:
     jwks_stale_ms: int = 86_400_000  # and used for this long while they cannot be fetched
     jwks_timeout_ms: int = 5_000  # a whole fetch, from the name's look-up to the last byte
     outside_token_ms_max: int = 86_400_000  # their tokens last at most this long: so long a revocation is kept
+    fresh_login_ms: int = 600_000  # what cannot be undone needs the password, or a log-in this young
     password_chars_min: int = 8  # NIST SP 800-63B section 3.1.1
     password_chars_max: int = 1024
     # argon2id as OWASP advises for a service: 19 MiB, two passes, one lane

@@ -255,7 +255,9 @@ class RestoreRequested(Event, frozen=True):
 
 
 class Deleted(Event, frozen=True):
-    """The session is gone from the store; everybody is told."""
+    """The session is gone from the store; everybody is told, and why: `deleted`, or `expired` (its time was over)."""
+
+    reason: str = "deleted"
 
 
 # -- time -------------------------------------------------------------------------------------------------------

@@ -243,7 +243,7 @@ class Joined(ServerMessage, frozen=True, tag="joined"):
 
 
 class Left(ServerMessage, frozen=True, tag="left"):
-    """You follow this session no more: you left, or it was deleted, or it was set aside as damaged."""
+    """You follow this session no more: you left, or it was deleted, or its time was over, or it is damaged."""
 
     session: str
     reason: str = ""

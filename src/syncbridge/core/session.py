@@ -389,13 +389,13 @@ class SessionMachine:
             said += [do.Send(connection, Left(self.session, reason)), do.DropMember(connection)]
         return [*said, do.Unload()]
 
-    def _on_deleted(self, _event: on.Deleted, _now_ms: int) -> list[AnyEffect]:
+    def _on_deleted(self, event: on.Deleted, _now_ms: int) -> list[AnyEffect]:
         waiting = [*(self._batch.events if self._batch is not None else ()), *self._queue]
         self._batch, self._queue = None, deque()
         said: list[AnyEffect] = []
-        for event in waiting:
-            said += self._refuse(event, errors.NotFound())
-        return said + self._end("deleted")
+        for one in waiting:
+            said += self._refuse(one, errors.NotFound())
+        return said + self._end(event.reason)
 
     # -- what does not need the head ----------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@
     |   |-- PatchError               PatchTestFailed  DepthExceeded  StateTooLarge  PolicyError
     |   |-- HelloRequired  AlreadyHello  HelloTimeout  ProtocolUnsupported
     |   |-- TokenMissing  TokenInvalid  TokenRevoked  TokenExpired  BadCredentials  Forbidden  OriginForbidden
+    |   |-- ProofRequired  AccountErased
     |   |-- NotFound  AccountExists  DeviceLimit  DeviceReplaced  DeviceUnknown
     |   |-- NotJoined  JoinsExceeded  SessionEnded  EpochUnknown  BaseInFuture  BaseTooOld
     |   |-- SeqGap  SeqConflict  SeqSettled  ContextRefused
@@ -61,6 +62,7 @@ from syncbridge.errors.patches import (
     StateTooLarge,
 )
 from syncbridge.errors.identity import (
+    AccountErased,
     AccountExists,
     AlreadyHello,
     BadCredentials,
@@ -72,6 +74,7 @@ from syncbridge.errors.identity import (
     HelloTimeout,
     NotFound,
     OriginForbidden,
+    ProofRequired,
     ProtocolUnsupported,
     TokenExpired,
     TokenInvalid,
@@ -121,6 +124,7 @@ from syncbridge.errors.faults import (
 # isort: on
 
 __all__ = [
+    "AccountErased",
     "AccountExists",
     "AlreadyHello",
     "BadCredentials",
@@ -162,6 +166,7 @@ __all__ = [
     "PolicyError",
     "PreconditionFailed",
     "PreconditionRequired",
+    "ProofRequired",
     "ProtocolUnsupported",
     "RateLimited",
     "Restarting",

@@ -70,6 +70,19 @@ class Forbidden(ClientFault):
     meaning = "This identity may not do this."
 
 
+class ProofRequired(ClientFault):
+    code = "proof_required"
+    http_status = 403
+    meaning = "This cannot be undone: send the password along, or log in anew and ask at once."
+
+
+class AccountErased(ClientFault):
+    code = "account_erased"
+    http_status = 401
+    close_code = 4403
+    meaning = "The account was erased; nothing of it is kept here, and nothing of it is taken any more."
+
+
 class OriginForbidden(ClientFault):
     code = "origin_forbidden"
     http_status = 403

@@ -2,7 +2,7 @@
 
 ::
 
-    app = build_app(service, records, authority, settings, telemetry=telemetry, clock=clock, health_report=health)
+    app = build_app(service, records, authority, settings, lifecycle=lifecycle, telemetry=telemetry, clock=clock)
     health.watch("store", store.is_healthy)
     bare_app().openapi()  # the document alone, without any service
 """

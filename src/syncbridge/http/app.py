@@ -10,13 +10,26 @@ from starlette.middleware.cors import CORSMiddleware
 from syncbridge import __version__
 from syncbridge.auth import Authority
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
-from syncbridge.http import accounts, auth, devices, handoffs, health, pairing, reference, sessions, snapshots, state
+from syncbridge.http import (
+    accounts,
+    auth,
+    devices,
+    handoffs,
+    health,
+    pairing,
+    privacy,
+    reference,
+    sessions,
+    snapshots,
+    state,
+)
 from syncbridge.http.context import Context, HttpSettings, OwnedSessions
 from syncbridge.http.envelope import Envelope
 from syncbridge.http.gate import RequestGate
 from syncbridge.http.health import Health
 from syncbridge.http.problems import MEDIA_TYPE, Problem, handle_problems
 from syncbridge.http.rates import RateLimiter
+from syncbridge.lifecycle import Lifecycle
 from syncbridge.ports import Clock, SessionService
 from syncbridge.rates import Rate
 from syncbridge.records import Records
@@ -36,7 +49,7 @@ RATE_HEADERS = {
 }
 """On every answer but those of health and metrics."""
 
-_RESOURCES = (accounts, auth, devices, sessions, state, handoffs, pairing, snapshots, health)
+_RESOURCES = (accounts, privacy, auth, devices, sessions, state, handoffs, pairing, snapshots, health)
 
 
 def build_app(
@@ -45,6 +58,7 @@ def build_app(
     authority: Authority,
     settings: HttpSettings,
     *,
+    lifecycle: Lifecycle,
     telemetry: PrometheusTelemetry,
     clock: Clock,
     health_report: Health | None = None,
@@ -77,7 +91,9 @@ def build_app(
             clock, Rate(rules.guess_burst, rules.guess_refill_ms), limit="guess_burst", telemetry=telemetry
         ),
         owned=OwnedSessions(records),
+        lifecycle=lifecycle,
     )
+    lifecycle.gone.follow(app.state.context.owned.forget)
     app.add_middleware(RequestGate)
     app.add_middleware(Envelope, telemetry=telemetry)
     if settings.allowed_origins:

@@ -16,6 +16,7 @@ from syncbridge.core.session_types import SessionType
 from syncbridge.errors import DeviceUnknown, Forbidden, NotFound, TokenMissing
 from syncbridge.http.health import Health
 from syncbridge.http.rates import RateLimiter, network_of
+from syncbridge.lifecycle import Lifecycle
 from syncbridge.limits import Limits
 from syncbridge.ports import Clock, SessionService
 from syncbridge.records import Records
@@ -74,6 +75,7 @@ class Context:
     logins: RateLimiter
     guesses: RateLimiter
     owned: OwnedSessions
+    lifecycle: Lifecycle
 
 
 class OwnedSessions:

@@ -42,13 +42,17 @@ class StrictRoute(APIRoute):
         """The largest body that this route takes."""
         return SMALL_BYTES
 
+    def needs_body(self, request: Request) -> bool:
+        """Whether a body must be there; this route says so of every request."""
+        return True
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler behind the judging of the body."""
         handler = super().get_route_handler()
         is_once = any(header.name == PARAMETER for header in self.dependant.header_params)
 
         async def strictly(request: Request) -> Response:
-            if self.body_field is None:
+            if self.body_field is None or not self.needs_body(request):
                 return await (answered_once(request, b"", partial(handler, request)) if is_once else handler(request))
             limits = context_of(request).settings.limits
             if media_type(request) != JSON:
@@ -59,6 +63,14 @@ class StrictRoute(APIRoute):
             return await (answered_once(request, body, partial(handler, judged)) if is_once else handler(judged))
 
         return strictly
+
+
+class OptionalBodyRoute(StrictRoute):
+    """A route that does without a body; one that comes is judged like any."""
+
+    def needs_body(self, request: Request) -> bool:
+        """Whether one comes: its length or its coding says so (RFC 9112 section 6)."""
+        return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
 
 
 class StateRoute(StrictRoute):

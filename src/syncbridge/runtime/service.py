@@ -162,7 +162,7 @@ class LiveSessionService:
 
         def done(fault: StoreFault | None) -> None:
             if fault is None:
-                self._engine.post_session(session, Deleted())
+                self.gone(session, "deleted")
             if not answer.done():
                 answer.set_result(fault)
 
@@ -170,6 +170,9 @@ class LiveSessionService:
         fault = await self._within(answer)
         if fault is not None:
             raise errors.by_code()[fault.code]
+
+    def gone(self, session: SessionId, reason: str) -> None:
+        self._engine.post_session(session, Deleted(reason))
 
     def roster_changed(self, account: AccountId, roster: tuple[DeviceInfo, ...]) -> None:
         self._accounts.roster_changed(account, roster)

@@ -23,6 +23,7 @@ observe_since  the value is a moment in ms of server time; the observation is th
 _FAST_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _HANDOFF_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _REQUEST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_JOB_S = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0)
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -282,6 +283,49 @@ METRICS: tuple[Metric, ...] = (
         ("outcome",),
         ("fetched", "unreachable", "timeout", "status", "too_large", "malformed"),
         feeds=(Feed("issuer_refresh", "add"),),
+    ),
+    Metric(
+        "retention_removed_total",
+        "counter",
+        "What was past its time and is gone, by kind.",
+        ("kind",),
+        ("session_active", "session_paused", "session_completed", "session_archived", "snapshot", "token"),
+        feeds=(Feed("retention_removed", "add"),),
+    ),
+    Metric(
+        "retention_last_run_timestamp_seconds",
+        "gauge",
+        "When what is past its time was last removed, all of it.",
+        feeds=(Feed("retention_ran_at", "set"),),
+    ),
+    Metric(
+        "retention_run_seconds",
+        "histogram",
+        "Removing what is past its time: one run.",
+        buckets=_JOB_S,
+        feeds=(Feed("retention_run_ms", "observe_ms"),),
+    ),
+    Metric(
+        "retention_failures_total",
+        "counter",
+        "Runs that did not remove everything; what is left goes with the next one.",
+        feeds=(Feed("retention_failed", "add"),),
+    ),
+    Metric(
+        "erasures_total",
+        "counter",
+        "Erasures of accounts: finished, or failed and to be tried again.",
+        ("outcome",),
+        ("finished", "failed"),
+        feeds=(Feed("erasure", "add"),),
+    ),
+    Metric(
+        "exports_total",
+        "counter",
+        "Exports of a person's data: whole, or cut off.",
+        ("outcome",),
+        ("whole", "cut"),
+        feeds=(Feed("export", "add"),),
     ),
     Metric(
         "unknown_figures_total",

@@ -11,10 +11,12 @@ import pytest
 from fastapi import FastAPI
 
 from syncbridge import __version__
+from syncbridge.adapters.embedded import MemoryStore
 from syncbridge.auth import AuthRules, Plans, open_authority
 from syncbridge.config import Settings
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.http import Health, build_app
+from syncbridge.lifecycle import Lifecycle
 from syncbridge.records import open_records
 from syncbridge.telemetry import PrometheusTelemetry
 from tests.unit.http.fakes import FakeService, MovedClock
@@ -63,12 +65,23 @@ async def make_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
         plans = Plans(settings.plans, settings.default_plan)
         authority = await open_authority(records, settings.auth, settings.limits, clock, plans)
         closing.extend((authority.close, records.close))
+        telemetry = PrometheusTelemetry(clock)
         app = build_app(
             service,
             records,
             authority,
             settings,
-            telemetry=PrometheusTelemetry(clock),
+            lifecycle=Lifecycle(
+                MemoryStore(clock),
+                records,
+                authority,
+                service,
+                clock=clock,
+                telemetry=telemetry,
+                limits=settings.limits,
+                retention=settings.retention,
+            ),
+            telemetry=telemetry,
             clock=clock,
             health_report=health,
         )

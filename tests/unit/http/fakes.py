@@ -110,6 +110,10 @@ class FakeService:
         self._found(session, None)
         del self.held[session]
 
+    def gone(self, session: SessionId, reason: str) -> None:
+        self.held.pop(session, None)
+        self.calls.append(("gone", session, reason))
+
     def roster_changed(self, account: AccountId, roster: tuple[DeviceInfo, ...]) -> None:
         self.calls.append(("roster", account, tuple(device.id for device in roster)))
 
