@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from syncbridge import __version__
-from syncbridge.cli import accounts, keys, operating, sessions
+from syncbridge.cli import accounts, keys, operating, retention, sessions
 from syncbridge.errors import SyncBridgeError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ operating.add_to(app)
 accounts.add_to(app)
 keys.add_to(app)
 sessions.add_to(app)
+retention.add_to(app)
 
 
 def _show_version(is_asked: bool) -> None:

@@ -1,8 +1,10 @@
-"""Commands about people: make an account, see and change its plan, get a token, and take log-ins back."""
+"""Commands about people: make, export and erase an account, its plan, a token, and the end of log-ins."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -71,6 +73,45 @@ def revoke_account(
     asyncio.run(run(settings(config, data_dir=data_dir), email, device))
     what = "Every log-in is ended" if device is None else f"Device {device} is removed"
     typer.echo(f"{what}: refused by a running service within 2 s, and its connections closed (4403).")
+
+
+@account.command("export")
+def export(
+    email: Email,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file; it is made for its owner alone.")],
+    url: Url = None,
+    password_stdin: PasswordStdin = False,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write everything that is held of a person to a file: by password from a service (--url), else as the operator."""
+    from syncbridge.cli.privacy import export_account, export_from
+
+    if url is not None:
+        export_from(url, email, password(password_stdin, confirm=False), output)
+    else:
+        export_account(settings(config, data_dir=data_dir), email, output)
+
+
+@account.command("delete")
+def delete(
+    email: Email,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    url: Url = None,
+    password_stdin: PasswordStdin = False,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Erase an account everywhere, for ever; prints the receipt. By password with --url, else as the operator."""
+    from syncbridge.cli.privacy import delete_account, delete_from
+
+    if not yes:
+        typer.confirm(f"Erase {email} and everything of theirs? It cannot be undone.", abort=True, err=True)
+    if url is not None:
+        receipt = delete_from(url, email, password(password_stdin, confirm=False))
+    else:
+        receipt = delete_account(settings(config, data_dir=data_dir), email)
+    typer.echo(json.dumps(receipt, indent=2))
 
 
 def token(

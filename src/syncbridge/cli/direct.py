@@ -11,9 +11,9 @@ from syncbridge.auth.keyring import KeyState, states
 from syncbridge.auth.rotation import Rotated, Rotation
 from syncbridge.cli.failures import Failed
 from syncbridge.config import Settings
-from syncbridge.core.ids import DeviceId
+from syncbridge.core.ids import AccountId, DeviceId
 from syncbridge.ports import SigningKey
-from syncbridge.records import Account, Records, open_records
+from syncbridge.records import Account, Erasure, Records, open_records
 from syncbridge.runtime.clock import ServerClock
 
 
@@ -26,14 +26,14 @@ async def create_account(settings: Settings, email: str, password: str, plan: st
 async def access_token(settings: Settings, email: str) -> str:
     """An access token of the account. Raises Failed when there is none."""
     async with _opened(settings) as (records, authority):
-        account = await _found(records, settings, email)
+        account = await _account(records, settings, email)
         return (await authority.begin(account.id)).access_token
 
 
 async def account_plan(settings: Settings, email: str, plan: str | None) -> str:
     """The account's plan, which is the one given from now on. Raises Failed, ValidationFailed for an unknown plan."""
     async with _opened(settings) as (records, authority):
-        account = await _found(records, settings, email)
+        account = await _account(records, settings, email)
         if plan is None:
             return account.plan
         await records.accounts.set_plan(account.id, authority.plans.require(plan))
@@ -57,7 +57,7 @@ async def rotate_keys(settings: Settings, *, is_emergency: bool) -> Rotated:
 async def revoke_account(settings: Settings, email: str, device: str | None) -> None:
     """Every log-in of the account is ended, or one device is removed. Raises Failed, DeviceUnknown."""
     async with _opened(settings) as (records, authority):
-        account = (await _found(records, settings, email)).id
+        account = (await _account(records, settings, email)).id
         if device is None:
             await authority.revoke_account(account)
         else:
@@ -70,7 +70,20 @@ async def revoke_token(settings: Settings, token: str) -> bool:
         return await authority.revoke(token)
 
 
-async def _found(records: Records, settings: Settings, email: str) -> Account:
+async def request_erasure(settings: Settings, email: str) -> Erasure:
+    """It is written that the account is to be erased; whoever holds the data directory does it. Raises Failed."""
+    async with _opened(settings) as (records, _):
+        account = await _account(records, settings, email)
+        return await records.erasures.begin(account.id, ServerClock().now_ms())
+
+
+async def erasure(settings: Settings, account: AccountId) -> Erasure | None:
+    """How far the erasure of this account is."""
+    async with _opened(settings) as (records, _):
+        return await records.erasures.get(account)
+
+
+async def _account(records: Records, settings: Settings, email: str) -> Account:
     found = await records.accounts.credentials(normal_email(email))
     if found is None:
         raise Failed(f"No account {email} in {settings.data_dir}; `syncbridge account create {email}` makes it.")

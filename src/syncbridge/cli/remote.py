@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import ssl
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from syncbridge.cli.failures import Failed, not_trusted
 
 TIMEOUT_S = 30
+CHUNK_BYTES = 64 * 1024
 
 
 def call(url: str, method: str, path: str, *, token: str | None = None, body: object = None) -> Any:
     """The JSON that the service answers, None for an empty answer. Raises Failed with its code and sentence."""
+    try:
+        with _asked(url, method, path, token, body) as response:
+            answer = response.read()
+    except http.client.HTTPException as error:
+        raise _no_service_of_ours(url, error) from error
+    try:
+        return json.loads(answer) if answer else None
+    except ValueError as error:
+        raise Failed(f"What is at {url} is not SyncBridge: it answers no JSON.") from error
+
+
+def download(url: str, path: str, *, token: str, into: BinaryIO) -> None:
+    """The whole answer is in the file, however long it is. Raises Failed where it was cut off."""
+    try:
+        with _asked(url, "GET", path, token, None) as response:
+            shutil.copyfileobj(response, into, CHUNK_BYTES)
+    except http.client.HTTPException as error:
+        raise Failed(f"{url} cut the answer off; try again.") from error
+
+
+def _asked(url: str, method: str, path: str, token: str | None, body: object) -> http.client.HTTPResponse:
     if urlsplit(url).scheme not in ("http", "https"):
         raise Failed(f"--url: expected an address like http://127.0.0.1:8080, got {url!r}")
     headers = {"Accept": "application/json"}
@@ -28,8 +51,7 @@ def call(url: str, method: str, path: str, *, token: str | None = None, body: ob
         headers["Content-Type"] = "application/json"
     request = urllib.request.Request(url.rstrip("/") + path, data, headers, method=method)  # noqa: S310 - judged above
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310 - judged above
-            answer = response.read()
+        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310 - judged
     except urllib.error.HTTPError as error:
         raise Failed(_sentence(error)) from error
     except OSError as error:
@@ -38,12 +60,13 @@ def call(url: str, method: str, path: str, *, token: str | None = None, body: ob
             raise not_trusted(url, reason) from error
         raise Failed(f"No service answers at {url}: {reason}. `syncbridge serve` starts one.") from error
     except http.client.HTTPException as error:
-        # A port that is no number, or something behind it that is no HTTP.
-        raise Failed(f"What is at {url} is not SyncBridge: {error}") from error
-    try:
-        return json.loads(answer) if answer else None
-    except ValueError as error:
-        raise Failed(f"What is at {url} is not SyncBridge: it answers no JSON.") from error
+        raise _no_service_of_ours(url, error) from error
+    return response
+
+
+def _no_service_of_ours(url: str, error: http.client.HTTPException) -> Failed:
+    """A port that is no number, or something behind it that is no HTTP."""
+    return Failed(f"What is at {url} is not SyncBridge: {error}")
 
 
 def _sentence(error: urllib.error.HTTPError) -> str:

@@ -22,6 +22,14 @@ class CannotOpen(RuntimeError):
     """The store must not be opened as it is; the sentence says why and what to do."""
 
 
+class InUse(CannotOpen):
+    """Another process holds the directory; ``holder`` is its id, None where it is not known."""
+
+    def __init__(self, sentence: str, holder: int | None) -> None:
+        super().__init__(sentence)
+        self.holder = holder
+
+
 class MarkRead(NamedTuple):
     """What the mark says: whose it is, and the last journal id that was committed."""
 
@@ -51,8 +59,9 @@ class DataDirectory:
         except BlockingIOError:
             holder = os.pread(self._lock_fd, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(self._lock_fd)
-            raise CannotOpen(
-                f"the data directory {path} is in use by process {holder}; stop it, or choose another directory"
+            raise InUse(
+                f"the data directory {path} is in use by process {holder}; stop it, or choose another directory",
+                int(holder) if holder.isdecimal() else None,
             ) from None
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
