@@ -13,7 +13,9 @@ from syncbridge.cli.failures import Failed, not_trusted
 from syncbridge.client.transport import picows_dial
 
 HELLO_TIMEOUT_S = 10
-_FATAL = frozenset({"not_found", "device_limit", "device_unknown", "forbidden", "token_invalid", "token_expired"})
+_FATAL = frozenset(
+    {"not_found", "device_limit", "device_unknown", "forbidden", "token_invalid", "token_revoked", "token_expired"}
+)
 
 
 class _Inbox:

@@ -17,6 +17,7 @@ from syncbridge.core.ids import AccountId, DeviceId
 from syncbridge.records import open_records
 from syncbridge.runtime.accounts import Accounts
 from syncbridge.runtime.clock import ServerClock
+from tests.integration.rest.test_command_line import run
 from tests.integration.service.conftest import PASSWORD, Client, Device
 
 WITHIN_S = 2.0
@@ -121,6 +122,16 @@ async def test_revoked_connection_is_closed_in_time_with_the_reason_and_no_other
     again = await ann.connect()
     await again.say(type="hello", token=hit.access, device={"id": "tv"})
     assert (await again.hear("error"))["code"] in ("token_revoked", "device_unknown")
+
+
+async def test_operator_s_command_beside_the_service_ends_the_connections(ann: Client, service: Service) -> None:
+    hit = await log_in(ann, "tv", is_bound=True)
+    await ann.make_account("bob@example.com")
+    stranger = await log_in(ann, "tv", is_bound=True, email="bob@example.com")
+    code, said, err = await run("account", "revoke", "ann@example.com", "--data-dir", str(service.settings.data_dir))
+    assert (code, err, said.split(":")[0]) == (0, "", "Every log-in is ended")
+    await seconds_until_closed(hit)
+    assert await stranger.is_open()
 
 
 async def test_renewed_connection_outlives_its_first_token(ann: Client) -> None:
