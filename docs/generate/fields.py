@@ -53,6 +53,7 @@ MEANINGS: dict[str, str] = {
     "HandoffNote.reason": "Why it was withdrawn: declined, cancelled, expired. Left out otherwise.",
     "HandoffNote.uncertainty_ms": "How far the playhead may be off, in ms of playing; left out for 0.",
     "DevicePresence.id": "The device.",
+    "HandoffNote.began_at": "When a take was asked for, where that was before `at`. Server time, ms.",
     "DevicePresence.online": "It follows this session now. Left out for false.",
     "DevicePresence.active": "It holds the fence. Left out for false.",
     "WaitingOffer.source": "Who offers; null for an offer over REST without a device.",

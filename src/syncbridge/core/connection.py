@@ -289,7 +289,7 @@ class ConnectionMachine:
                 offer = session_events.OfferReceived(me, device, message, HandoffId(event.new_id))
                 return self._route(message.session, "handoff.offer", offer, message.ref)
             case HandoffTake():
-                take = session_events.TakeReceived(me, device, message, HandoffId(event.new_id), None)
+                take = session_events.TakeReceived(me, device, message, HandoffId(event.new_id), None, now_ms)
                 return self._route(message.session, "handoff.take", take, message.ref)
             case HandoffReady():
                 return self._route(

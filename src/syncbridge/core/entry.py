@@ -48,7 +48,8 @@ class HandoffNote(Struct, frozen=True, omit_defaults=True, gc=False):
     """What an entry says of a handoff.
 
     ``mode`` offer or take; ``reason`` why it was withdrawn (declined, cancelled, expired);
-    ``uncertainty_ms`` how far the playhead may be off because the source was not heard (0: it was alive).
+    ``uncertainty_ms`` how far the playhead may be off because the source was not heard (0: it was alive);
+    ``began_at`` when a take was asked for, where that was before its entry (0: the same moment).
     """
 
     id: HandoffId
@@ -59,6 +60,7 @@ class HandoffNote(Struct, frozen=True, omit_defaults=True, gc=False):
     reason: str = ""
     uncertainty_ms: int = 0
 
+    began_at: int = 0
 
 class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     """One entry of a session's log, as it is stored and as every device sees it.

@@ -149,7 +149,10 @@ class OfferReceived(Event, frozen=True):
 
 
 class TakeReceived(Event, frozen=True):
-    """``source_heard_at``: when the active device's connection was last read from; None when it has none."""
+    """``source_heard_at``: when the active device's connection was last read from; None when it has none.
+
+    ``asked_at`` is when it came: it may wait for the session to be loaded, or for a commit.
+    """
 
     connection: ConnectionId
     device: DeviceId
@@ -157,6 +160,7 @@ class TakeReceived(Event, frozen=True):
     handoff: str
     source_heard_at: int | None
 
+    asked_at: int = 0
 
 class ReadyReceived(Event, frozen=True):
     """``source_heard_at`` as in `TakeReceived`."""
@@ -234,7 +238,7 @@ class StatusRequested(Event, frozen=True):
 
 
 class TakeRequested(Event, frozen=True):
-    """A handoff over REST to ``target``, at once (mode take) or as an offer."""
+    """A handoff over REST to ``target``, at once (mode take) or as an offer; ``asked_at`` as in `TakeReceived`."""
 
     request: RequestId
     device: str
@@ -245,6 +249,7 @@ class TakeRequested(Event, frozen=True):
     expires_ms: int | None
     source_heard_at: int | None
 
+    asked_at: int = 0
 
 class RestoreRequested(Event, frozen=True):
     """The state of a snapshot comes back as a new entry."""

@@ -127,6 +127,7 @@ def transfer(
             source=DeviceId(log.active) if log.active else None,
             target=note.target,
             uncertainty_ms=uncertainty_ms,
+            began_at=note.began_at,
         ),
     )
 

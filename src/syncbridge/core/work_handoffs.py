@@ -58,13 +58,19 @@ def place_offer(
     return note, not is_here
 
 
+def taken(batch: Batch, handoff: str, target: DeviceId, asked_at: int) -> HandoffNote:
+    """What the entry of a take says of it."""
+    began_at = asked_at if asked_at < batch.now_ms else 0
+    return HandoffNote(id=HandoffId(handoff), mode="take", target=target, began_at=began_at)
+
+
 def transfer(batch: Batch, note: HandoffNote, *, device: str, heard_at: int | None, ref: str = "") -> int:
     """The handoff entry and its news; the uncertainty of the playhead, in ms."""
     machine, log = batch.machine, batch.log
     source_here = machine.members.has_device(log.active)
     heard = log.heard.get(log.active or "") if heard_at is None else heard_at
     before = log.offer
-    started_at = batch.now_ms
+    started_at = note.began_at or batch.now_ms
     if before is not None and before.id == note.id:
         offered = log.entry(log.offer_version)
         waited = offered is not None and before.expires_at - offered.at > machine.limits.handoff_ready_ms
@@ -173,7 +179,7 @@ def take(batch: Batch, event: on.TakeReceived) -> None:
             )
         )
         return
-    note = HandoffNote(id=HandoffId(event.handoff), mode="take", target=event.device)
+    note = taken(batch, event.handoff, event.device, event.asked_at)
     transfer(batch, note, device=event.device, heard_at=event.source_heard_at, ref=message.ref)
 
 

@@ -12,8 +12,8 @@ from syncbridge.core import events as on
 from syncbridge.core.admission import Change, admit
 from syncbridge.core.batch import Batch
 from syncbridge.core.effects import Reply
-from syncbridge.core.entry import Entry, HandoffNote
-from syncbridge.core.ids import HandoffId, RequestId
+from syncbridge.core.entry import Entry
+from syncbridge.core.ids import RequestId
 from syncbridge.core.playhead import KEY, POINTER, Anchor, of_state
 from syncbridge.core.work_handoffs import place_offer, tell_ended, transfer
 from syncbridge.limits import Limits
@@ -125,7 +125,7 @@ def hand_off(batch: Batch, event: on.TakeRequested) -> None:
     if log.active == event.target:
         _reply(batch, event.request, handoff=event.handoff)
         return
-    note = HandoffNote(id=HandoffId(event.handoff), mode="take", target=event.target)
+    note = taken(batch, event.handoff, event.target, event.asked_at)
     uncertainty_ms = transfer(batch, note, device=event.device, heard_at=event.source_heard_at)
     _reply(batch, event.request, handoff=event.handoff, uncertainty_ms=uncertainty_ms)
 

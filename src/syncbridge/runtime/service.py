@@ -131,7 +131,15 @@ class LiveSessionService:
         request = self._request()
         heard_at = self._engine.active_heard_at(account, session)
         event = TakeRequested(
-            request, device, target, mode, self._engine.new_id(), roster, expires_ms, source_heard_at=heard_at
+            request,
+            device,
+            target,
+            mode,
+            self._engine.new_id(),
+            roster,
+            expires_ms,
+            source_heard_at=heard_at,
+            asked_at=self._engine.clock.now_ms(),
         )
         return await self._ask(session, event, request)
 
