@@ -22,7 +22,16 @@ from syncbridge.wire.close import REASONS
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 EXAMPLES = ROOT / "clients/vectors/messages"
-STRUCTURES = ("DeviceInfo", "Position", "Entry", "HandoffNote", "DevicePresence", "WaitingOffer", "WelcomeLimits")
+STRUCTURES = (
+    "DeviceInfo",
+    "Position",
+    "Entry",
+    "HandoffNote",
+    "Undoing",
+    "DevicePresence",
+    "WaitingOffer",
+    "WelcomeLimits",
+)
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 

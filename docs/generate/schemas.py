@@ -12,7 +12,7 @@ import msgspec
 
 from docs.generate.fields import meaning
 from syncbridge.core import messages
-from syncbridge.core.entry import Entry, HandoffNote
+from syncbridge.core.entry import Entry, HandoffNote, Undoing
 from syncbridge.core.messages import AnyClientMessage, AnyServerMessage
 
 Schema = dict[str, Any]
@@ -140,7 +140,7 @@ def files() -> dict[str, Schema]:
 
 def struct_named(name: str) -> type[msgspec.Struct]:
     """The structure behind a name in ``$defs``."""
-    known: dict[str, type[msgspec.Struct]] = {"Entry": Entry, "HandoffNote": HandoffNote}
+    known: dict[str, type[msgspec.Struct]] = {"Entry": Entry, "HandoffNote": HandoffNote, "Undoing": Undoing}
     found: type[msgspec.Struct] = known.get(name) or getattr(messages, name)
     return found
 

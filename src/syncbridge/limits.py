@@ -57,6 +57,7 @@ class Limits:
     handoff_offer_ms_max: int = 86_400_000
     pairing_code_ms: int = 300_000
     store_timeout_ms: int = 2_500
+    conflict_undo_ms: int = 7 * 86_400_000  # how long a losing value can be brought back by one call
     session_idle_unload_ms: int = 60_000  # nobody joined: leave memory, stay on disk
     progress_slack_ms: int = 1_500  # how far behind its own anchor a player's clock may honestly fall
     stall_ms_max: int = 30_000  # how long a player may have stood still before it says so

@@ -191,7 +191,9 @@ class Batch:
         value = self.log.state.get(KEY)
         return value if type(value) is dict else None
 
-    def view(self, *, handoff: str = "", uncertainty_ms: int = 0, is_waiting: bool = False) -> StateView:
+    def view(
+        self, *, handoff: str = "", uncertainty_ms: int = 0, is_waiting: bool = False, undone_by: int = 0
+    ) -> StateView:
         """What REST shows at this place."""
         log = self.log
         return StateView(
@@ -207,4 +209,5 @@ class Batch:
             handoff=handoff,
             uncertainty_ms=uncertainty_ms,
             is_waiting=is_waiting,
+            undone_by=undone_by,
         )

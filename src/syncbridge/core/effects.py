@@ -66,16 +66,17 @@ class SetTimer(Effect, frozen=True):
 
 
 class Reply(Effect, frozen=True):
-    """The answer to a REST request: a result, or an error's code and sentence."""
+    """The answer to a REST request: a result, or an error's code, its sentence and what else it says."""
 
     request: RequestId
     result: StateView | None
     code: str = ""
     message: str = ""
+    members: JsonObject = {}
 
 
 class StateView(Struct, frozen=True):
-    """What REST shows of a session's live state."""
+    """What REST shows of a session's live state; ``undone_by`` is the entry that took a conflict back."""
 
     epoch: str
     version: int
@@ -89,6 +90,7 @@ class StateView(Struct, frozen=True):
     handoff: str = ""
     uncertainty_ms: int = 0
     is_waiting: bool = False
+    undone_by: int = 0
 
 
 class Measured(Effect, frozen=True):

@@ -29,6 +29,7 @@ restore   the state of a snapshot came back; ``ops`` turn the state before into 
 
 Status = Literal["active", "paused", "completed", "archived"]
 Intent = Literal["edit", "progress", "seek", "open", "finish"]
+Side = Literal["ours", "theirs"]
 Conflict = dict[str, object]
 """One row of what did not simply apply.
 
@@ -59,15 +60,24 @@ class HandoffNote(Struct, frozen=True, omit_defaults=True, gc=False):
     expires_at: int = 0
     reason: str = ""
     uncertainty_ms: int = 0
-
     began_at: int = 0
+
+
+class Undoing(Struct, frozen=True, gc=False):
+    """Which conflict an entry takes back: row ``index`` of the entry at ``version``, and whose value it chose."""
+
+    version: int
+    index: int
+    chosen: Side
+
 
 class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     """One entry of a session's log, as it is stored and as every device sees it.
 
     ``at`` is when it was committed, in milliseconds of server time; ``made_at`` when the edit was made, where the
     device said so and it was earlier (0: the same). ``fence`` and ``active`` stand where they change (create, handoff),
-    ``status`` where it changes. ``device`` is "" for a change that no device numbered (REST, expiry); then ``seq``
+    ``status`` where it changes. ``undoes`` stands where the entry takes back a conflict; its own row in ``conflicts``
+    is what it replaced. ``device`` is "" for a change that no device numbered (REST, expiry); then ``seq``
     is 0.
     """
 
@@ -84,6 +94,7 @@ class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     handoff: HandoffNote | None = None
     conflicts: list[Conflict] = []
     made_at: int = 0
+    undoes: Undoing | None = None
 
 
 class Settled(Struct, frozen=True, gc=False):

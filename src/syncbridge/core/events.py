@@ -10,7 +10,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from syncbridge.core.entry import Entry, Intent, Snapshot, Status
+from syncbridge.core.conflicts import PastConflict
+from syncbridge.core.entry import Entry, Intent, Side, Snapshot, Status
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, Json, JsonObject, RequestId, TxnId
 from syncbridge.core.messages import (
     DeviceInfo,
@@ -159,8 +160,8 @@ class TakeReceived(Event, frozen=True):
     message: HandoffTake
     handoff: str
     source_heard_at: int | None
-
     asked_at: int = 0
+
 
 class ReadyReceived(Event, frozen=True):
     """``source_heard_at`` as in `TakeReceived`."""
@@ -248,15 +249,30 @@ class TakeRequested(Event, frozen=True):
     roster: tuple[DeviceInfo, ...]
     expires_ms: int | None
     source_heard_at: int | None
-
     asked_at: int = 0
 
+
 class RestoreRequested(Event, frozen=True):
-    """The state of a snapshot comes back as a new entry."""
+    """The state of a snapshot, or of a version of before, comes back as a new entry."""
 
     request: RequestId
     device: str
     state: JsonObject
+    expected: int | None = None
+
+
+class UndoRequested(Event, frozen=True):
+    """A conflict is taken back; what the log said of it when it was read comes along, for it may lie far back.
+
+    ``chosen``: whose value shall stand; None: the one that lost. ``is_forced``: also over what was written since.
+    """
+
+    request: RequestId
+    device: str
+    past: PastConflict
+    chosen: Side | None = None
+    is_forced: bool = False
+    expected: int | None = None
 
 
 class Deleted(Event, frozen=True):
@@ -305,6 +321,7 @@ AnyEvent = (
     | StatusRequested
     | TakeRequested
     | RestoreRequested
+    | UndoRequested
     | Deleted
     | TimerFired
     | OfferExpired

@@ -11,7 +11,7 @@ from typing import Any
 
 from syncbridge import errors
 from syncbridge.core import events as on
-from syncbridge.core import work_handoffs, work_requests
+from syncbridge.core import work_conflicts, work_handoffs, work_requests
 from syncbridge.core.admission import Change, admit
 from syncbridge.core.answers import error_about
 from syncbridge.core.batch import Batch
@@ -188,5 +188,6 @@ WORKERS: dict[type, Callable[[Batch, Any], None]] = {
     on.StatusRequested: work_requests.set_status,
     on.TakeRequested: work_requests.hand_off,
     on.RestoreRequested: work_requests.restore,
+    on.UndoRequested: work_conflicts.undo,
 }
 """Every event that needs the head."""

@@ -15,42 +15,44 @@ from syncbridge.core.effects import Reply
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import RequestId
 from syncbridge.core.playhead import KEY, POINTER, Anchor, of_state
-from syncbridge.core.work_handoffs import place_offer, tell_ended, transfer
+from syncbridge.core.work_handoffs import place_offer, taken, tell_ended, transfer
 from syncbridge.limits import Limits
 
 
-def _on_request(work: Callable[[Batch, Any], None]) -> Callable[[Batch, Any], None]:
+def on_request(work: Callable[[Batch, Any], None]) -> Callable[[Batch, Any], None]:
     """A worker whose faults become the request's reply."""
 
     def worker(batch: Batch, event: Any) -> None:
         try:
             work(batch, event)
         except errors.ClientFault as fault:
-            batch.say(Reply(event.request, None, fault.code, fault.message))
+            batch.say(Reply(event.request, None, fault.code, fault.message, fault.members))
 
     return worker
 
 
-def _reply(batch: Batch, request: RequestId, **extra: Any) -> None:
+def reply(batch: Batch, request: RequestId, **extra: Any) -> None:
+    """The request is answered with where the session stands now."""
     batch.say(Reply(request, batch.view(**extra)))
 
 
-def _check_expected(batch: Batch, expected: int | None) -> None:
+def check_expected(batch: Batch, expected: int | None) -> None:
+    """Nothing was written since the version that the request expects, if any. Raises PreconditionFailed."""
     if expected is not None and expected != batch.log.version:
         raise errors.PreconditionFailed(f"the state is at version {batch.log.version}, not {expected}")
 
 
-@_on_request
+@on_request
 def read(batch: Batch, event: on.ReadRequested) -> None:
     """The state as it stands."""
-    _reply(batch, event.request)
+    reply(batch, event.request)
 
 
-@_on_request
+@on_request
 def edit(batch: Batch, event: on.EditRequested) -> None:
     """A change over REST goes the way of a push."""
     machine, log = batch.machine, batch.log
-    _check_expected(batch, event.expected)
+    check_expected(batch, event.expected)
     ops: Any
     if event.form == "patch":
         ops = event.value
@@ -68,20 +70,20 @@ def edit(batch: Batch, event: on.EditRequested) -> None:
         verdict = admit(log, change, machine.kind, limits, batch.now_ms)
         batch.append(verdict.entry, state=verdict.state, size=verdict.size)
         tell_ended(batch)
-    _reply(batch, event.request)
+    reply(batch, event.request)
 
 
 def _with_room_for(limits: Limits, count: int) -> Limits:
     return limits if count <= limits.ops_max else replace(limits, ops_max=count)
 
 
-@_on_request
+@on_request
 def set_status(batch: Batch, event: on.StatusRequested) -> None:
     """Pause, resume, complete or archive; the playhead follows."""
     log, wanted = batch.log, event.status
-    _check_expected(batch, event.expected)
+    check_expected(batch, event.expected)
     if wanted == log.status:
-        _reply(batch, event.request)
+        reply(batch, event.request)
         return
     if log.status == "archived" or (log.status == "completed" and wanted != "archived"):
         raise errors.SessionEnded(f"the session is {log.status}")
@@ -102,10 +104,10 @@ def set_status(batch: Batch, event: on.StatusRequested) -> None:
     )
     batch.append(entry)
     tell_ended(batch)
-    _reply(batch, event.request)
+    reply(batch, event.request)
 
 
-@_on_request
+@on_request
 def hand_off(batch: Batch, event: on.TakeRequested) -> None:
     """A handoff asked for over REST."""
     machine, log = batch.machine, batch.log
@@ -120,23 +122,24 @@ def hand_off(batch: Batch, event: on.TakeRequested) -> None:
             handoff=event.handoff,
             expires_ms=event.expires_ms,
         )
-        _reply(batch, event.request, handoff=note.id, is_waiting=True)
+        reply(batch, event.request, handoff=note.id, is_waiting=True)
         return
     if log.active == event.target:
-        _reply(batch, event.request, handoff=event.handoff)
+        reply(batch, event.request, handoff=event.handoff)
         return
     note = taken(batch, event.handoff, event.target, event.asked_at)
     uncertainty_ms = transfer(batch, note, device=event.device, heard_at=event.source_heard_at)
-    _reply(batch, event.request, handoff=event.handoff, uncertainty_ms=uncertainty_ms)
+    reply(batch, event.request, handoff=event.handoff, uncertainty_ms=uncertainty_ms)
 
 
-@_on_request
+@on_request
 def restore(batch: Batch, event: on.RestoreRequested) -> None:
-    """A snapshot's state comes back as a new entry; nothing of the log is lost.
+    """A state of before comes back as a new entry; nothing of the log is lost.
 
-    Its playhead goes on from now: the time since the snapshot was taken was not played.
+    Its playhead goes on from now: the time since then was not played.
     """
     log = batch.log
+    check_expected(batch, event.expected)
     if log.status in ("completed", "archived"):
         raise errors.SessionEnded(f"the session is {log.status}")
     state, status = event.state, log.status
@@ -157,4 +160,4 @@ def restore(batch: Batch, event: on.RestoreRequested) -> None:
             status=status if status != log.status else None,
         )
         batch.append(entry)
-    _reply(batch, event.request)
+    reply(batch, event.request)

@@ -13,6 +13,7 @@
     |   |-- NotJoined  JoinsExceeded  SessionEnded  EpochUnknown  BaseInFuture  BaseTooOld
     |   |-- SeqGap  SeqConflict  SeqSettled  ContextRefused
     |   |-- StaleOwner  StaleFence  StalePosition  PlayheadIntent  OpenReadonly
+    |   |-- HistoryGone  ConflictMovedOn  ConflictPlaceGone  ConflictExpired
     |   |-- HandoffSelf  HandoffBusy  HandoffUnknown  HandoffExpired  HandoffWithdrawn  CodeInvalid
     |   |-- IdempotencyInProgress  IdempotencyKeyReused
     |   `-- PreconditionFailed  PreconditionRequired  RateLimited  TooSlow
@@ -98,6 +99,12 @@ from syncbridge.errors.sync import (
     StaleOwner,
     StalePosition,
 )
+from syncbridge.errors.history import (
+    ConflictExpired,
+    ConflictMovedOn,
+    ConflictPlaceGone,
+    HistoryGone,
+)
 from syncbridge.errors.handoffs import (
     CodeInvalid,
     HandoffBusy,
@@ -135,6 +142,9 @@ __all__ = [
     "Busy",
     "ClientFault",
     "CodeInvalid",
+    "ConflictExpired",
+    "ConflictMovedOn",
+    "ConflictPlaceGone",
     "ContextRefused",
     "DependencyFault",
     "DepthExceeded",
@@ -150,6 +160,7 @@ __all__ = [
     "HandoffWithdrawn",
     "HelloRequired",
     "HelloTimeout",
+    "HistoryGone",
     "IdempotencyInProgress",
     "IdempotencyKeyReused",
     "Internal",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 Retry = Literal["never", "same", "later", "resync"]
 
@@ -16,8 +17,10 @@ class SyncBridgeError(Exception):
     close_code: ClassVar[int | None] = None
     meaning: ClassVar[str] = ""
 
-    def __init__(self, message: str = "") -> None:
+    def __init__(self, message: str = "", *, members: Mapping[str, Any] | None = None) -> None:
+        """``members`` is what the answer says besides, for a program: a version, a value of the asker's own."""
         super().__init__(message or self.meaning)
+        self.members: dict[str, Any] = dict(members or {})
 
     @property
     def message(self) -> str:

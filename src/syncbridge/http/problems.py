@@ -77,6 +77,7 @@ def answer(refused: Refused, request_id: str) -> Response:
         "code": error.code,
         "retry": error.retry,
         "request_id": request_id,
+        **error.members,
         **refused.members,
     }
     headers = dict(refused.headers)

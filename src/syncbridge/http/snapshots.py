@@ -105,10 +105,9 @@ async def restore_snapshot(
     found = await context.records.snapshots.get(session, snapshot)
     if found is None:
         raise NotFound
-    if "if-match" in request.headers:
-        expected_version(request, await context.service.read(session))
+    expected = expected_version(request, await context.service.read(session)) if "if-match" in request.headers else None
     device = await acting_device(context, claims)
-    view = await context.service.restore(session, device=device, state=found[1])
+    view = await context.service.restore(session, device=device, state=found[1], expected=expected)
     response.headers["ETag"] = etag(view)
     return Restored(position=Position(epoch=view.epoch, version=view.version), hash=view.hash, status=view.status)
 

@@ -143,9 +143,11 @@ class LiveSessionService:
         )
         return await self._ask(session, event, request)
 
-    async def restore(self, session: SessionId, *, device: str, state: JsonObject) -> StateView:
+    async def restore(
+        self, session: SessionId, *, device: str, state: JsonObject, expected: int | None = None
+    ) -> StateView:
         request = self._request()
-        return await self._ask(session, RestoreRequested(request, device, state), request)
+        return await self._ask(session, RestoreRequested(request, device, state, expected), request)
 
     async def state_at(self, session: SessionId, version: int) -> JsonObject:
         """The state as it was at ``version``. Raises NotFound where the log does not reach back to it."""
@@ -214,7 +216,9 @@ class LiveSessionService:
         finally:
             self._engine.forget(request)
         if reply.result is None:
-            raise errors.by_code()[reply.code](reply.message)
+            fault = errors.by_code()[reply.code](reply.message)
+            fault.members = reply.members
+            raise fault
         return reply.result
 
     async def _within(self, answer: asyncio.Future[_Answer]) -> _Answer:

@@ -12,6 +12,7 @@ from syncbridge import errors
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core import messages as m
+from syncbridge.core.conflicts import PastConflict
 from syncbridge.core.entry import Entry, Txn
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId, TxnId
 from syncbridge.core.session import SessionMachine, SessionState
@@ -33,6 +34,17 @@ def breaths(value: int) -> list[dict[str, Any]]:
 
 def volume(value: int) -> list[dict[str, Any]]:
     return [{"op": "replace", "path": "/settings/volume", "value": value}]
+
+
+PAST = PastConflict(
+    epoch="e1",
+    index=0,
+    before={"title": "a"},
+    entry=Entry(1, "patch", NOW_MS, conflicts=[{"path": "/title", "policy": "last", "winner": "manual"}]),
+    head=1,
+    since=[],
+    undoings=[],
+)
 
 
 # -- the whole product ------------------------------------------------------------------------------------------
@@ -68,6 +80,7 @@ def every_event() -> list[Any]:
         on.StatusRequested: on.StatusRequested(request(), "phone", "paused"),
         on.TakeRequested: on.TakeRequested(request(), "phone", DeviceId("tv"), "take", "h1", ROSTER, None, None),
         on.RestoreRequested: on.RestoreRequested(request(), "phone", {}),
+        on.UndoRequested: on.UndoRequested(request(), "phone", PAST),
         on.Deleted: on.Deleted(),
         on.TimerFired: on.TimerFired("store"),
         on.OfferExpired: on.OfferExpired(),

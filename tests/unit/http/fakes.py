@@ -99,8 +99,10 @@ class FakeService:
         held.active, held.fence = target, held.fence + 1
         return self._next(session, handoff="h2")
 
-    async def restore(self, session: SessionId, *, device: str, state: JsonObject) -> StateView:
-        self._found(session, None).state = state
+    async def restore(
+        self, session: SessionId, *, device: str, state: JsonObject, expected: int | None = None
+    ) -> StateView:
+        self._found(session, expected).state = state
         return self._next(session)
 
     async def state_at(self, session: SessionId, version: int) -> JsonObject:
