@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from syncbridge.core.ids import AccountId, DeviceId
@@ -13,6 +13,7 @@ from syncbridge.errors import DeviceUnknown, Forbidden
 from syncbridge.http.auth import ID_PATTERN
 from syncbridge.http.context import AccountClaims, Context, Ctx
 from syncbridge.http.idempotency import IdempotencyKey
+from syncbridge.http.paging import LINKED, NEXT_CURSOR, PAGE_MAX, Cursor, Limit, Listing
 from syncbridge.http.strict import StrictRoute
 from syncbridge.records import Device, Roster
 
@@ -46,11 +47,35 @@ class DeviceView(BaseModel):
     online: bool
 
 
-class DeviceList(BaseModel):
-    """Every device of the account, in the order they came."""
+class DevicePage(BaseModel):
+    """Devices of the account, in the order they came."""
 
     devices: list[DeviceView]
     devices_max: int
+    next_cursor: str | None = Field(description=NEXT_CURSOR)
+
+
+class DeviceRef(BaseModel):
+    """A device by id, and by name as far as it is still one of the account's."""
+
+    id: str = Field(examples=["phone-1"])
+    name: str | None
+
+
+class Names:
+    """What people call the account's devices."""
+
+    def __init__(self, roster: Roster) -> None:
+        self._names = {device.info.id: device.info.name for device in roster.devices}
+
+    @classmethod
+    async def of(cls, context: Context, account: AccountId) -> Names:
+        """The names as they are now."""
+        return cls(await context.authority.rosters.get(account))
+
+    def ref(self, device: str | None) -> DeviceRef | None:
+        """The device; None for none."""
+        return DeviceRef(id=device, name=self._names.get(device)) if device else None
 
 
 class DeviceChange(BaseModel):
@@ -59,12 +84,27 @@ class DeviceChange(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=100)]
 
 
-@router.get("")
-async def list_devices(context: Ctx, claims: AccountClaims) -> DeviceList:
-    """Every device of the account."""
+@router.get("", responses={200: {"headers": LINKED}})
+async def list_devices(
+    request: Request,
+    response: Response,
+    context: Ctx,
+    claims: AccountClaims,
+    limit: Limit = PAGE_MAX,
+    cursor: Cursor = None,
+) -> DevicePage:
+    """The account's devices, in the order they came."""
+    listing = Listing(request, response)
+    after = listing.after(cursor, tuple[int, str])
     roster = await context.authority.rosters.get(claims.account)
-    views = [_view(context, claims.account, device) for device in roster.devices]
-    return DeviceList(devices=views, devices_max=context.authority.rosters.plan(roster).devices_max)
+    devices = sorted(roster.devices, key=_order)
+    rest = devices if after is None else [device for device in devices if _order(device) > after]
+    page = rest[:limit]
+    return DevicePage(
+        devices=[_view(context, claims.account, device) for device in page],
+        devices_max=context.authority.rosters.plan(roster).devices_max,
+        next_cursor=listing.next(_order(page[-1])) if len(rest) > limit else None,
+    )
 
 
 @router.post("", status_code=201)
@@ -97,6 +137,10 @@ async def remove_device(context: Ctx, claims: AccountClaims, device: str) -> Res
     await context.authority.remove_device(claims.account, DeviceId(device))
     context.service.disconnect(claims.account, DeviceId(device), DeviceUnknown.code)
     return Response(status_code=204)
+
+
+def _order(device: Device) -> tuple[int, str]:
+    return device.created_at, device.info.id
 
 
 def _found(context: Context, account: AccountId, roster: Roster, device: str) -> DeviceView:

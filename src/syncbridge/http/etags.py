@@ -19,10 +19,15 @@ def etag(view: StateView) -> str:
 
 def is_unchanged(request: Request, view: StateView) -> bool:
     """Whether If-None-Match names this state (RFC 9110 section 13.1.2: weak tags count)."""
+    return names_tag(request, etag(view))
+
+
+def names_tag(request: Request, tag: str) -> bool:
+    """Whether If-None-Match names this tag."""
     value = _header(request, "if-none-match")
     if value is None:
         return False
-    return value == "*" or etag(view) in {f'"{tag}"' for _, tag in _tags(value)}
+    return value == "*" or tag in {f'"{one}"' for _, one in _tags(value)}
 
 
 def expected_version(request: Request, view: StateView) -> int | None:

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from syncbridge.errors import (
     BadMessage,
@@ -23,9 +24,11 @@ from syncbridge.errors import (
     RateLimited,
     SyncBridgeError,
     ValidationFailed,
+    by_code,
 )
 
 MEDIA_TYPE = "application/problem+json"
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ERRORS_MAX = 20
 """Findings that one answer lists: a body of ten thousand wrong fields does not get ten thousand sentences back."""
 
@@ -64,6 +67,21 @@ class Refused(Exception):
         self.error = error
         self.headers = dict(headers or {})
         self.members = dict(members or {})
+
+
+def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """What a route may be refused with besides what any may, for the OpenAPI document: by status, codes named."""
+    refusals: dict[int, list[type[SyncBridgeError]]] = {}
+    for code in codes:
+        error = by_code()[code]
+        refusals.setdefault(error.http_status, []).append(error)
+    return {
+        status: {
+            "description": " ".join(f"`{error.code}`: {error.meaning}" for error in kinds),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, kinds in refusals.items()
+    }
 
 
 def answer(refused: Refused, request_id: str) -> Response:
@@ -122,7 +140,10 @@ def handle_problems(app: FastAPI) -> None:
         if error.status_code == 404:
             fault = NotFound()
         elif error.status_code == 405:
-            fault = MethodNotAllowed()
+            allow = {"Allow": ", ".join(_allowed(request))}
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=allow)
+            return answer(Refused(MethodNotAllowed(), headers=allow), request_id(request))
         elif error.status_code == 413:
             fault = MessageTooLarge()
         elif error.status_code < 500:
@@ -135,6 +156,16 @@ def handle_problems(app: FastAPI) -> None:
     app.add_exception_handler(SyncBridgeError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, framework)
+
+
+def _allowed(request: Request) -> list[str]:
+    """What the address takes; a route that refuses names but its own methods."""
+    methods = {"OPTIONS"}
+    for method in _METHODS:
+        asked = {**request.scope, "method": method}
+        if any(route.matches(asked)[0] is Match.FULL for route in request.app.routes):
+            methods.add(method)
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def _message(finding: Mapping[str, Any]) -> str:

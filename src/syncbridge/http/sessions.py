@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Query, Request, Response
-from msgspec import DecodeError, ValidationError, json
+from msgspec import json
 from pydantic import BaseModel, Field
 
 from syncbridge.core.effects import StateView
@@ -20,16 +18,15 @@ from syncbridge.http.auth import device_field
 from syncbridge.http.context import AccountClaims, AnyClaims, Context, Ctx, Owned, acting_device, require_device
 from syncbridge.http.etags import etag, expected_version
 from syncbridge.http.idempotency import IdempotencyKey
+from syncbridge.http.paging import LINKED, NEXT_CURSOR, Cursor, Limit, Listing
 from syncbridge.http.strict import StateRoute
 from syncbridge.records import SessionRecord
 from syncbridge.records.ids import new_id
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=StateRoute)
 
-PAGE_MAX = 100
 SETTINGS_BYTES_MAX = 16 * 1024
 _log = structlog.get_logger("syncbridge.http")
-_cursor = json.Decoder(tuple[int, str])
 
 JsonObject = dict[str, Any]
 Title = Annotated[str, Field(max_length=200)]
@@ -81,7 +78,7 @@ class SessionPage(BaseModel):
     """Sessions, newest first."""
 
     sessions: list[SessionSummary]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+    next_cursor: str | None = Field(description=NEXT_CURSOR)
 
 
 class SessionChange(BaseModel):
@@ -138,17 +135,20 @@ async def create_session(
     return _view(record, view)
 
 
-@router.get("")
+@router.get("", responses={200: {"headers": LINKED}})
 async def list_sessions(
+    request: Request,
+    response: Response,
     context: Ctx,
     claims: AccountClaims,
     status: Status | None = None,
     type: Annotated[str | None, Query(max_length=64)] = None,  # noqa: A002 - the name in the address
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 20,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
 ) -> SessionPage:
     """The account's sessions, newest first; a walk through the pages meets each once, whatever happens meanwhile."""
-    after = None if cursor is None else _read_cursor(cursor)
+    listing = Listing(request, response)
+    after = listing.after(cursor, tuple[int, str])
     records = await context.records.sessions.page(
         claims.account, status=status, type=type, after=after, count=limit + 1
     )
@@ -156,7 +156,7 @@ async def list_sessions(
     has_more = len(records) > limit
     return SessionPage(
         sessions=[_summary(record) for record in page],
-        next_cursor=_write_cursor(page[-1]) if has_more else None,
+        next_cursor=listing.next((page[-1].created_at, page[-1].id)) if has_more else None,
     )
 
 
@@ -257,17 +257,3 @@ def _view(record: SessionRecord, live: StateView) -> SessionView:
         hash=live.hash,
         state_bytes=live.size,
     )
-
-
-def _write_cursor(record: SessionRecord) -> str:
-    return base64.urlsafe_b64encode(json.encode((record.created_at, record.id))).rstrip(b"=").decode()
-
-
-def _read_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        at, last = _cursor.decode(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
-    except (binascii.Error, DecodeError, ValidationError, ValueError) as error:
-        raise ValidationFailed("query.cursor: expected the next_cursor of the page before") from error
-    if not 0 <= at < 2**53:
-        raise ValidationFailed("query.cursor: expected the next_cursor of the page before")
-    return at, last

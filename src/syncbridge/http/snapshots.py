@@ -9,9 +9,11 @@ from pydantic import BaseModel, Field
 
 from syncbridge.errors import NotFound
 from syncbridge.http.context import AnyClaims, Ctx, Owned, acting_device
-from syncbridge.http.etags import etag, expected_version
+from syncbridge.http.etags import etag, expected_version, names_tag
 from syncbridge.http.idempotency import IdempotencyKey
+from syncbridge.http.paging import LINKED, NEXT_CURSOR, Cursor, Limit, Listing
 from syncbridge.http.sessions import Position
+from syncbridge.http.state import IfNoneMatch
 from syncbridge.http.strict import StrictRoute
 from syncbridge.records import SnapshotRecord
 from syncbridge.records.ids import new_id
@@ -41,10 +43,11 @@ class SnapshotView(SnapshotSummary):
     state: dict[str, Any]
 
 
-class SnapshotList(BaseModel):
-    """Every snapshot of the session, newest first."""
+class SnapshotPage(BaseModel):
+    """Snapshots of the session, newest first."""
 
     snapshots: list[SnapshotSummary]
+    next_cursor: str | None = Field(description=NEXT_CURSOR)
 
 
 class Restored(BaseModel):
@@ -75,19 +78,50 @@ async def create_snapshot(
     return _summary(snapshot)
 
 
-@router.get("")
-async def list_snapshots(context: Ctx, claims: AnyClaims, session: Owned) -> SnapshotList:
-    """Every snapshot of the session, newest first."""
-    return SnapshotList(snapshots=[_summary(one) for one in await context.records.snapshots.page(session)])
+@router.get("", responses={200: {"headers": LINKED}})
+async def list_snapshots(
+    request: Request,
+    response: Response,
+    context: Ctx,
+    claims: AnyClaims,
+    session: Owned,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> SnapshotPage:
+    """The session's snapshots, newest first."""
+    listing = Listing(request, response)
+    after = listing.after(cursor, tuple[int, str])
+    records = await context.records.snapshots.page(session, after=after, count=limit + 1)
+    page = records[:limit]
+    return SnapshotPage(
+        snapshots=[_summary(one) for one in page],
+        next_cursor=listing.next((page[-1].created_at, page[-1].id)) if len(records) > limit else None,
+    )
 
 
-@router.get("/{snapshot}")
-async def get_snapshot(context: Ctx, claims: AnyClaims, session: Owned, snapshot: str) -> SnapshotView:
-    """A snapshot with its state."""
+@router.get(
+    "/{snapshot}",
+    response_model=SnapshotView,
+    responses={304: {"description": "It is what If-None-Match names."}},
+)
+async def get_snapshot(
+    request: Request,
+    response: Response,
+    context: Ctx,
+    claims: AnyClaims,
+    session: Owned,
+    snapshot: str,
+    if_none_match: IfNoneMatch = None,
+) -> Any:
+    """A snapshot with its state. It never changes, so whoever holds it is told just that."""
     found = await context.records.snapshots.get(session, snapshot)
     if found is None:
         raise NotFound
     record, state = found
+    headers = {"ETag": f'"{record.id}"', "Cache-Control": "private, no-cache"}
+    if names_tag(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
     return SnapshotView(**_summary(record).model_dump(), state=state)
 
 

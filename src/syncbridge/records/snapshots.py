@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import and_, delete, func, insert, or_, select
 
 from syncbridge.core.ids import JsonObject, SessionId
 from syncbridge.errors import ValidationFailed
@@ -47,13 +47,17 @@ class Snapshots:
                 raise ValidationFailed(f"A session keeps at most {count_max} snapshots; delete one first.")
             await connection.execute(insert(snapshots).values(row | {"state": msgspec.json.encode(state)}))
 
-    async def page(self, session: SessionId) -> list[SnapshotRecord]:
-        """Every snapshot of the session, newest first."""
-        query = (
-            select(*_COLUMNS)
-            .where(snapshots.c.session == session)
-            .order_by(snapshots.c.created_at.desc(), snapshots.c.id.desc())
-        )
+    async def page(
+        self, session: SessionId, *, after: tuple[int, str] | None = None, count: int
+    ) -> list[SnapshotRecord]:
+        """The next ``count`` snapshots, newest first, after the (created_at, id) of the last one seen."""
+        query = select(*_COLUMNS).where(snapshots.c.session == session)
+        if after is not None:
+            at, last = after
+            query = query.where(
+                or_(snapshots.c.created_at < at, and_(snapshots.c.created_at == at, snapshots.c.id < last))
+            )
+        query = query.order_by(snapshots.c.created_at.desc(), snapshots.c.id.desc()).limit(count)
         async with self._database.reading() as connection:
             return [_record(row) for row in (await connection.execute(query)).all()]
 

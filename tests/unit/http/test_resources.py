@@ -382,7 +382,7 @@ async def test_snapshot_is_kept_listed_read_restored_and_deleted(ann: httpx.Asyn
     path = f"/v1/sessions/{session}/snapshots"
     kept = (await ann.post(path, json={"label": "before"})).json()
     await ann.put(f"/v1/sessions/{session}/state", json={"n": 2}, headers={"If-Match": "*"})
-    assert (await ann.get(path)).json() == {"snapshots": [kept]}
+    assert (await ann.get(path)).json() == {"snapshots": [kept], "next_cursor": None}
     assert (await ann.get(f"{path}/{kept['id']}")).json() == kept | {"state": {"n": 1}}
     restored = await ann.post(f"{path}/{kept['id']}/restore")
     assert (restored.status_code, restored.headers["etag"]) == (200, '"e1.3"')
