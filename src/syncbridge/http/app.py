@@ -13,9 +13,11 @@ from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.http import (
     accounts,
     auth,
+    conflicts,
     devices,
     handoffs,
     health,
+    history,
     pairing,
     privacy,
     reference,
@@ -49,7 +51,10 @@ RATE_HEADERS = {
 }
 """On every answer but those of health and metrics."""
 
-_RESOURCES = (accounts, privacy, auth, devices, sessions, state, handoffs, pairing, snapshots, health)
+_RESOURCES = (
+    *(accounts, privacy, auth, devices, sessions, state, handoffs, pairing, snapshots, history, conflicts),
+    health,
+)
 
 
 def build_app(
@@ -105,7 +110,7 @@ def build_app(
                 *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id")
             ],
             expose_headers=[
-                *("ETag", "Location", "Retry-After", "SyncBridge-Code", "SyncBridge-Hash", "X-Request-Id"),
+                *("ETag", "Link", "Location", "Retry-After", "SyncBridge-Code", "SyncBridge-Hash", "X-Request-Id"),
                 *("Idempotency-Replayed", *RATE_HEADERS),
             ],
             max_age=600,

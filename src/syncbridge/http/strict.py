@@ -43,9 +43,8 @@ class StrictRoute(APIRoute):
         return SMALL_BYTES
 
     def needs_body(self, request: Request) -> bool:
-        """Whether a body must be there: not where it has a default and the request's head says that none follows."""
-        field = self.body_field
-        return field is None or field.field_info.is_required() or not _has_no_body(request)
+        """Whether a body must be there; this route says so of every request."""
+        return True
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler behind the judging of the body."""
@@ -80,11 +79,6 @@ class StateRoute(StrictRoute):
     def bytes_max(self, limits: Limits) -> int:
         """Twice a state's largest size."""
         return 2 * limits.state_bytes_max
-
-
-def _has_no_body(request: Request) -> bool:
-    """Whether its head says that nothing follows (RFC 9112 section 6.3)."""
-    return request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
 
 
 def media_type(request: Request) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 from syncbridge import errors
-from syncbridge._ext import apply_patch, check, measure
+from syncbridge._ext import check, measure
 from syncbridge.core.digest import state_hash
 from syncbridge.core.effects import Reply, StateView
 from syncbridge.core.entry import Intent, Status
@@ -24,16 +24,10 @@ from syncbridge.core.log import founding
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.core.playhead import KEY, Anchor, parse
 from syncbridge.limits import Limits
-from syncbridge.ports import (
-    Outcome,
-    StoredLog,
-    StoreFault,
-    WasCommitted,
-    WasForeign,
-    WasRefused,
-)
+from syncbridge.ports import Outcome, SessionHistory, StoreFault, WasCommitted, WasForeign, WasRefused
 from syncbridge.runtime.accounts import Accounts
 from syncbridge.runtime.engine import Engine
+from syncbridge.runtime.history import LogHistory
 from syncbridge.wire.codec import encode_entry
 
 _Answer = TypeVar("_Answer")
@@ -45,6 +39,7 @@ class LiveSessionService:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._accounts = Accounts(engine)
+        self.history: SessionHistory = LogHistory(engine, self._ask)
         self._timeout_s = engine.limits.store_timeout_ms / 1000
 
     async def create(
@@ -148,24 +143,6 @@ class LiveSessionService:
     ) -> StateView:
         request = self._request()
         return await self._ask(session, RestoreRequested(request, device, state, expected), request)
-
-    async def state_at(self, session: SessionId, version: int) -> JsonObject:
-        """The state as it was at ``version``. Raises NotFound where the log does not reach back to it."""
-        answer: asyncio.Future[StoredLog | StoreFault] = asyncio.get_running_loop().create_future()
-
-        def done(found: StoredLog | StoreFault) -> None:
-            if not answer.done():
-                answer.set_result(found)
-
-        self._engine.store.state_at(session, version, done)
-        found = await self._within(answer)
-        if isinstance(found, StoreFault):
-            raise errors.by_code()[found.code]
-        state: Json = found.snapshot.state
-        for entry in found.entries:
-            if entry.ops:
-                state = apply_patch(state, entry.ops)
-        return cast(JsonObject, state)
 
     async def delete(self, session: SessionId) -> None:
         answer: asyncio.Future[StoreFault | None] = asyncio.get_running_loop().create_future()

@@ -11,6 +11,7 @@ from syncbridge.core.entry import Intent, Status
 from syncbridge.core.ids import AccountId, DeviceId, Json, JsonObject, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import NotFound, PreconditionFailed, SessionEnded
+from tests.unit.http.past import WrittenHistory
 
 
 class MovedClock:
@@ -42,6 +43,11 @@ class FakeService:
         self.calls: list[tuple[Any, ...]] = []
         self.online: set[str] = set()
         self.fault: Exception | None = None
+        self.past = WrittenHistory()
+
+    @property
+    def history(self) -> WrittenHistory:
+        return self.past
 
     async def create(
         self, *, account: AccountId, session: SessionId, kind: str, title: str, state: JsonObject, device: str
@@ -104,9 +110,6 @@ class FakeService:
     ) -> StateView:
         self._found(session, expected).state = state
         return self._next(session)
-
-    async def state_at(self, session: SessionId, version: int) -> JsonObject:
-        return self._found(session, None).state
 
     async def delete(self, session: SessionId) -> None:
         self._found(session, None)
