@@ -15,9 +15,10 @@ import msgspec
 from syncbridge.core import connection_events as c
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
+from syncbridge.core.conflicts import PastConflict, undoings_in
 from syncbridge.core.connection import ConnectionMachine
 from syncbridge.core.digest import push_digest, state_hash
-from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, RequestId, SessionId
 from syncbridge.core.log import SessionLog, founding
 from syncbridge.core.messages import DeviceInfo, HandoffOffer, HandoffTake, Push
 from syncbridge.core.session import SessionMachine
@@ -80,6 +81,8 @@ class Play:
             self._cut(device)
         elif "passes_ms" in step:
             self._pass(step["passes_ms"])
+        elif "undo_of" in step:
+            self._undo(device, step["undo_of"])
         elif step.get("server") == "is killed":
             self.connections.clear()
             self.heard_at.clear()
@@ -152,6 +155,18 @@ class Play:
     def _deliver(self, device: str, frame: bytes) -> None:
         if device in self.connections:
             self.hears.setdefault(device, []).append(json.loads(frame))
+
+    def _undo(self, device: str, conflict: str) -> None:
+        """The conflict is taken back over REST, with this device's token."""
+        version, index = map(int, conflict.split("."))
+        log = SessionLog(self.snapshot, self.limits)
+        entries = [entry for commit in self.committed for entry in commit.txn.entries]
+        for entry in entries[: version - 2]:
+            log.append(entry, 0)
+        (entry,), since = entries[version - 2 : version - 1], entries[version - 1 :]
+        head = entries[-1].version
+        past = PastConflict(log.epoch, index, log.state, entry, head, since, undoings_in(since))
+        self._to_session(on.UndoRequested(RequestId("undo"), device, past))
 
     # -- the session --------------------------------------------------------------------------------------------
 

@@ -73,8 +73,10 @@ class ConflictPage(BaseModel):
 class Undo(BaseModel):
     """How to take it back; an empty body brings back what lost."""
 
-    choose: Side | None = Field(None, description="Whose value shall stand. Needed where both were merged.")
-    force: bool = Field(False, description="Replace also what was written there since.")
+    choose: Side | None = Field(
+        None, description="Whose value shall stand. Needed where both were merged.", examples=["theirs"]
+    )
+    force: bool = Field(False, description="Replace also what was written there since.", examples=[True])
 
 
 _WHAT_LOST = Undo()
