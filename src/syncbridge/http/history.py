@@ -14,6 +14,7 @@ from syncbridge.errors import HistoryGone, ValidationFailed
 from syncbridge.http.context import AnyClaims, Context, Ctx, Owned, acting_device
 from syncbridge.http.devices import DeviceRef, Names
 from syncbridge.http.etags import etag, expected_version, names_tag
+from syncbridge.http.idempotency import IdempotencyKey
 from syncbridge.http.paging import LINKED, NEXT_CURSOR, Cursor, Limit, Listing
 from syncbridge.http.problems import documented
 from syncbridge.http.sessions import Position
@@ -225,6 +226,7 @@ async def restore_version(
     session: Owned,
     body: Restore,
     if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Restored:
     """The state of that version is the session's again, by a new entry; nothing of the log is lost."""
     expected = expected_version(request, await context.service.read(session)) if "if-match" in request.headers else None
