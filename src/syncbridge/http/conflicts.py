@@ -16,6 +16,7 @@ from syncbridge.http.context import AnyClaims, Context, Ctx, Owned, acting_devic
 from syncbridge.http.devices import DeviceRef, Names
 from syncbridge.http.etags import etag, expected_version
 from syncbridge.http.history import UndoingView
+from syncbridge.http.idempotency import IdempotencyKey
 from syncbridge.http.paging import LINKED, NEXT_CURSOR, Cursor, Limit, Listing
 from syncbridge.http.problems import documented
 from syncbridge.http.sessions import Position
@@ -160,6 +161,7 @@ async def undo_conflict(
     conflict: str,
     body: Undo = _WHAT_LOST,
     if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Undone:
     """The value that lost stands again, by a new entry that says what it replaced; undoing it twice changes nothing.
 

@@ -27,7 +27,7 @@ HEADER: Final = "Idempotency-Key"
 PARAMETER: Final = "idempotency_key"
 REPLAYED: Final = "Idempotency-Replayed"
 BODY_BYTES_MAX: Final = 64 * 1024
-"""A longer answer is not kept; none of those that take part is half as long."""
+"""A longer answer is not kept. Only an undo of very long values has one, and sent again it changes nothing anyway."""
 
 _KEY = re.compile(r"[\x20-\x7e]{1,128}")
 _KEPT_HEADERS: Final = ("content-type", "etag", "location", "syncbridge-hash")

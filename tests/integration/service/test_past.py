@@ -103,6 +103,19 @@ async def test_what_was_written_since_a_conflict_is_told_and_stays_until_it_was_
     assert await get(ann, f"{path}/state") == {"title": "from the TV"}
 
 
+async def test_an_undo_or_a_restore_whose_answer_was_lost_is_answered_again(ann: Client) -> None:
+    path, conflict = await two_devices_clash(ann, {"title": ""})
+    for number, (address, body) in enumerate(
+        ((f"{path}/conflicts/{conflict}/undo", None), (f"{path}/history/restore", {"version": 1}))
+    ):
+        tag = (await ann.http.get(f"{path}/state")).headers["etag"]
+        headers = {"If-Match": tag, "Idempotency-Key": f"key-{number}"}
+        first, again = [await ann.http.post(address, json=body, headers=headers) for _ in range(2)]
+        assert (first.status_code, again.status_code) == (200, 200), again.text
+        assert first.json() == again.json()
+        assert (await get(ann, f"{path}/history", limit=1))["head"] == first.json()["position"]["version"] == 4 + number
+
+
 async def test_history_tells_who_did_what_and_each_state_and_what_changed(ann: Client) -> None:
     session = await ann.make_session({"n": 0, "list": []})
     path = f"/v1/sessions/{session}"
