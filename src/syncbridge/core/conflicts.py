@@ -124,11 +124,13 @@ def way_back(
     state: JsonObject,
     chosen: Side,
     *,
+    already: Side | None = None,
     now_ms: int,
     rate_max: float = 4.0,
 ) -> Return:
     """How the ``chosen`` value comes back into ``state``; ``since``: the entries between, None as in `PastConflict`.
 
+    ``already`` is the side that an undo chose before: then its value is what is left behind, not the winner's.
     Raises ConflictPlaceGone, ValidationFailed.
     """
     row = past.row
@@ -138,26 +140,28 @@ def way_back(
     path = _now(place, past, since, state)
     present = MISSING if place.is_inserted else resolve(state, path, MISSING)
     wanted = place.wanted
-    has_moved_on = not place.is_inserted and not _same(present, place.standing)
-    if row.get("policy") == "counter" and _are_numbers(present, place.standing, wanted):
-        wanted, has_moved_on = _counted(present + (wanted - place.standing)), False
+    standing = place.standing if already is None else value_of(row, already)
+    has_moved_on = not place.is_inserted and not _same(present, standing)
+    if row.get("policy") == "counter" and _are_numbers(present, standing, wanted):
+        wanted, has_moved_on = _counted(present + (wanted - standing)), False
     if _same(present, wanted):
         return Return([], None, path, present)
     if wanted is MISSING:
         op: Op = {"op": "remove", "path": path}
     else:
         op = {"op": "add" if present is MISSING else "replace", "path": path, "value": wanted}
-    return Return([op], _row(past, path, wanted, present, is_known=not has_moved_on), path, present, has_moved_on)
+    is_winners = not has_moved_on and already is None
+    return Return([op], _row(past, path, wanted, present, is_winners=is_winners), path, present, has_moved_on)
 
 
-def _row(past: PastConflict, path: str, wanted: Json, present: Json, *, is_known: bool) -> Conflict:
+def _row(past: PastConflict, path: str, wanted: Json, present: Json, *, is_winners: bool) -> Conflict:
     """What is replaced; by whom it was written is said where that is the winner of the conflict itself."""
     row, made = past.row, Conflict(path=path, policy=past.row.get("policy", "last"), winner="ours")
     if wanted is not MISSING:
         made["ours"] = wanted
     if present is not MISSING:
         made["theirs"] = present
-    if not is_known:
+    if not is_winners:
         return made
     if row.get("winner") in ("ours", "both"):
         made["theirs_version"], made["theirs_device"] = past.entry.version, past.entry.device

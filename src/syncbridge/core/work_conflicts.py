@@ -39,7 +39,8 @@ def undo(batch: Batch, event: on.UndoRequested) -> None:
     check_expected(batch, event.expected)
     since = None if past.since is None else [*_until(past.since, log.version), *later]
     limits = batch.machine.limits
-    found = way_back(past, since, log.state, chosen, now_ms=batch.now_ms, rate_max=limits.rate_max)
+    already = None if done is None else done[1].chosen
+    found = way_back(past, since, log.state, chosen, already=already, now_ms=batch.now_ms, rate_max=limits.rate_max)
     if found.has_moved_on and not event.is_forced and event.expected is None:
         raise errors.ConflictMovedOn(members=_present(found, log.version))
     intent: Intent = "seek" if found.path == POINTER and found.ops else "edit"

@@ -11,7 +11,7 @@ from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core import messages as m
 from syncbridge.core.conflicts import standing_undo
-from syncbridge.core.entry import Entry, Undoing
+from syncbridge.core.entry import Entry, Side, Undoing
 from syncbridge.limits import Limits
 from tests.unit.core.looking_back import last_entry, past, undo
 from tests.unit.core.stage import ROSTER, Stage, conflict, request
@@ -337,6 +337,24 @@ def test_a_conflict_left_to_a_person_is_settled_either_way(stage: Stage, chosen:
     assert stage.state["sequence"] == stands
     assert last_entry(stage).undoes == Undoing(version, 0, "ours" if stands == "ours" else "theirs")
     assert done(undo(stage, version, chosen=chosen)) == by
+
+
+def test_whoever_chose_may_choose_the_other_side(stage: Stage) -> None:
+    manual = clash(stage, [op("/sequence", "theirs")], [op("/sequence", "ours")])
+    merged = clash(stage, [op("/tags/-", "theirs", "add")], [op("/tags/-", "ours", "add")])
+    counted = clash(stage, [op("/totals/breaths", 13)], [op("/totals/breaths", 14)])
+    for chosen, tags, breaths in (
+        ("ours", ["calm", "ours"], 14),
+        ("theirs", ["calm", "theirs"], 13),
+        ("ours", ["calm", "ours"], 14),
+    ):
+        side: Side = "ours" if chosen == "ours" else "theirs"
+        for version in (manual, merged, counted):
+            done(undo(stage, version, chosen=side))
+        assert stage.state["sequence"] == chosen
+        assert (stage.state["tags"], stage.state["totals"]["breaths"]) == (tags, breaths)
+    stage.pushes("tv", [op("/sequence", "newer")], base=stage.machine.version)
+    assert undo(stage, manual, chosen="theirs").code == "conflict_moved_on"
 
 
 def test_the_side_that_won_is_no_choice(stage: Stage) -> None:
