@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 # Any Python from 3.11 on; it is asked once, when .venv is made.
 PYTHON ?= python3
-# Passed on to the command of `run`, `demo`, `bench` and `load`:  make demo ARGS="--keep-going 3"
+# Passed on to the command of `run`, `demo`, `bench`, `load` and `soak`:  make demo ARGS="--keep-going 3"
 ARGS ?=
 
 VENV := .venv
@@ -96,6 +96,10 @@ fmt: setup ## format, and mend what ruff can mend
 .PHONY: bench
 bench: setup ## run the benchmarks with their gates on (a quiet machine, please)
 	@SYNCBRIDGE_BENCH=full $(BIN)/pytest bench -q -p no:xdist $(ARGS)
+
+.PHONY: soak
+soak: setup ## five minutes of devices that come and go over TLS: memory, descriptors and tasks stay flat
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 .PHONY: load
 load: setup ## locust against a service of its own: headless, bounded, with a report
