@@ -108,7 +108,10 @@ async def serve() -> AsyncIterator[Serve]:
         served = Served()
 
         async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-            """Answers with the path; ``/slow`` waits for `served.release`; ``/late`` has said its head before."""
+            """Answers with the path; ``/slow`` waits for `served.release`; ``/late`` has said its head before.
+
+            ``/long`` answers with 4 MiB.
+            """
             if scope["type"] == "lifespan":
                 await receive()
                 await send({"type": "lifespan.startup.complete"})
@@ -127,6 +130,8 @@ async def serve() -> AsyncIterator[Serve]:
             if scope["path"] == "/slow":
                 await served.release.wait()
             body = json.dumps({"path": scope["path"], "size": size}).encode()
+            if scope["path"] == "/long":
+                body += b" " * (4 * 1024 * 1024)
             length = (b"content-length", b"%d" % len(body))
             status = 404 if scope["path"].startswith("/v1/ws") else 200
             await send({"type": "http.response.start", "status": status, "headers": [length], "trailers": False})

@@ -139,6 +139,29 @@ async def test_kernel_holds_little_for_a_device_that_reads_nothing(
     await client.__aexit__()
 
 
+async def test_answer_that_is_not_read_is_given_up_with_its_place(serve: Serve) -> None:
+    served = await serve(ping_interval_ms=20, idle_timeout_ms=200)
+    async with await RawClient.open(served.port) as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # as above
+        client.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: served.server.door.refusals["too_slow"] == 1)
+        await until(lambda: not served.server.door.connections)
+
+
+async def test_answer_that_is_read_slowly_is_read_to_its_end(serve: Serve) -> None:
+    served = await serve(ping_interval_ms=20, idle_timeout_ms=200)
+    async with await RawClient.open(served.port) as client:
+        client.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+        size = int((await client.reader.readuntil(b"\r\n\r\n")).lower().split(b"content-length: ")[1].split(b"\r")[0])
+        for _ in range(4):  # longer in all than the limit is
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # as above
+            await asyncio.sleep(0.1)
+            client.writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
+            size -= len(await client.reader.readexactly(min(size, 1_000_000)))
+        await client.reader.readexactly(size)
+    assert not served.server.door.refusals
+
+
 async def test_pings_of_a_device_that_does_not_read_queue_one_pong(serve: Serve) -> None:
     served = await serve(**BUDGET, control_frames_per_second_max=1_000)
     client = await slow_client(served)

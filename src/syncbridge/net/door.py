@@ -30,6 +30,9 @@ class Connection(Protocol):
     def abort(self) -> None:
         """The connection is dropped at once."""
 
+    def beat(self, now_ms: int) -> None:
+        """A look at it, once in a while: whether it is still of use to somebody."""
+
 
 class Door:
     """The state that all connections share, and what a metrics page reads.

@@ -287,6 +287,8 @@ class EntranceProtocol(HttpToolsProtocol):
         self._head_bytes = 0  # of the parts of the head that are
         self._is_in_head = True
         self._is_over = False
+        self._unsent_bytes = 0
+        self._unsent_since_ms = 0
         self._acceptance: tuple[Endpoint, Acceptance] | None = None
 
     # -- the connection ------------------------------------------------------------------------------------------
@@ -315,6 +317,18 @@ class EntranceProtocol(HttpToolsProtocol):
 
     def abort(self) -> None:
         self.turn_away()
+
+    def beat(self, now_ms: int) -> None:
+        """An answer of which the peer takes nothing for `idle_timeout_ms` is given up, and its place with it.
+
+        What TLS has handed down is not seen here; there uvicorn's keep-alive ends it, and a bounded shutdown.
+        """
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if not unsent_bytes or unsent_bytes != self._unsent_bytes:
+            self._unsent_bytes, self._unsent_since_ms = unsent_bytes, now_ms
+        elif now_ms - self._unsent_since_ms >= self._door.options.idle_timeout_ms:
+            self._door.refusals["too_slow"] += 1
+            self.turn_away()
 
     def data_received(self, data: bytes) -> None:
         if self._is_over:

@@ -211,15 +211,15 @@ class Server:
             await asyncio.sleep(_DRAIN_POLL_S)
 
     async def _tick(self) -> None:
-        """Once in a while: the Date header, and a look at every socket (one sweep costs less than a timer each)."""
+        """Once in a while: the Date header, and a look at every connection (one sweep costs less than a timer each)."""
         options = self._options
         every_s = max(0.005, min(1.0, options.ping_interval_ms / 4000))
         loop = asyncio.get_running_loop()
         while True:
             self._set_date()
             now_ms = int(loop.time() * 1000)
-            for protocol in tuple(self._door.sockets):
-                protocol.beat(now_ms)
+            for connection in tuple(self._door.connections):
+                connection.beat(now_ms)
             await asyncio.sleep(every_s)
 
     def _set_date(self) -> None:
