@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.generate import asyncapi, schemas
-from syncbridge import config, errors
+from syncbridge import bounds, config, errors
 from syncbridge.core.session_types import SESSION_TYPES, Range, SessionType
 from syncbridge.telemetry import metrics
 from syncbridge.wire.close import REASONS
@@ -93,6 +93,26 @@ def settings() -> str:
     return "\n".join(rows) + "\n"
 
 
+def limits() -> str:
+    """Every limit: its default, its reason, what the peer gets who meets it, and what operators see."""
+    rows = ["| limit | default | reason | past it | metric |", "| --- | --- | --- | --- | --- |"]
+    explained = {row.key: row for row in config.explain(None, {})}
+    for bound in bounds.BOUNDS:
+        code, close = f" `{bound.code}`" if bound.code else "", f", close {bound.close}" if bound.close else ""
+        gets = f"{bound.gets}{code}{close}"
+        for key in bound.keys:
+            row = explained[key.replace("*", "standard")]
+            cells = (f"`{key}`", _code(row.value), row.description, gets, f"`{bound.metric}`")
+            rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def fixed_limits() -> str:
+    """What is bounded by the format."""
+    rows = ["| what | at most |", "| --- | --- |"]
+    return "\n".join(rows + [f"| {what} | {most} |" for what, most in bounds.FIXED.items()]) + "\n"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "messages-of-devices": lambda: message_pages("device"),
     "messages-of-the-server": lambda: message_pages("server"),
@@ -100,6 +120,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "policies": policies,
     "close-codes": close_codes,
     "settings": settings,
+    "limits": limits,
+    "fixed-limits": fixed_limits,
     "metrics": metrics.table,
     "errors": errors.table,
 }
@@ -199,8 +221,8 @@ def _type(field: dict[str, Any]) -> str:
 
 
 def _bounds(kind: SessionType) -> Iterator[Range]:
-    for bounds in kind.ranges.values():
-        yield from bounds
+    for ranges in kind.ranges.values():
+        yield from ranges
 
 
 def _policy(rule: Any) -> str:

@@ -21,6 +21,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 GAUGES_EVERY_MS: Final = 1_000
 CLOCK_EVERY_MS: Final = 10_000
 CERTIFICATE_EVERY_MS: Final = 5_000
-CLOSE_GRACE_MS: Final = 5_000
 _GC_YOUNG: Final = 50_000
 """Allocations between two collections of the young; a message leaves no cycle, so they find nothing."""
 
@@ -219,7 +219,7 @@ class Service:
         told = await say_goodbye(self.engine)
         if told:
             _log.info("goodbye said", connections=told)
-        await self.server.drain(CLOSE_GRACE_MS)
+        await self.server.drain()
         self.engine.keep_heard()
 
     def lines(self) -> list[str]:
@@ -355,6 +355,7 @@ def _tls_files(settings: Settings) -> TlsFiles | None:
 def _server_options(settings: Settings) -> ServerOptions:
     limits = settings.limits
     return ServerOptions(
+        **asdict(settings.net),
         host=settings.host,
         port=settings.port,
         tls=_tls_files(settings),

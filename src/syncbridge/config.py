@@ -28,6 +28,7 @@ from sqlalchemy.exc import ArgumentError
 
 from syncbridge.auth.rules import AuthRules, IssuerRules
 from syncbridge.limits import SHIPPED_PLANS, Limits, Plan, Retention
+from syncbridge.net.limits import NetLimits
 
 PREFIX = "SYNCBRIDGE_"
 _PLAN_NAME = re.compile(r"[a-z0-9_-]{1,32}")
@@ -95,6 +96,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "human", "json"] = Field("auto", description="auto: human in a terminal, else JSON.")
     limits: Limits = Field(Limits(), description="See syncbridge.limits.")
     retention: Retention = Field(Retention(), description="See syncbridge.limits.")
+    net: NetLimits = Field(NetLimits(), description="See syncbridge.net.limits.")
     auth: AuthRules = Field(AuthRules(), description="See syncbridge.auth.rules.")
 
     @classmethod
@@ -237,7 +239,7 @@ def explain(file: Path | None = None, environment: Mapping[str, str] | None = No
     return rows
 
 
-_TABLES: dict[str, type[Any]] = {"limits": Limits, "retention": Retention, "auth": AuthRules}
+_TABLES: dict[str, type[Any]] = {"limits": Limits, "retention": Retention, "auth": AuthRules, "net": NetLimits}
 """Keys that are tables of their own: dataclasses, whose comments say what each default is for."""
 
 

@@ -18,21 +18,25 @@ class Limits:
     """The defaults are for a phone-sized session; see docs/operations.md for when to change one."""
 
     # one message
-    message_bytes_max: int = 64 * 1024
+    message_bytes_max: int = 64 * 1024  # a change of a large field; a state has more room
+    signal_bytes_max: int = 16 * 1024  # of a signal's data: told to all, many times a second
     message_depth_max: int = 40  # a state of depth_max inside an op inside a message
     ops_max: int = 128  # a patch is a change, not a document
     # one state
-    state_bytes_max: int = 256 * 1024
-    state_depth_max: int = 32
+    state_bytes_max: int = 256 * 1024  # held in memory while the session lives, and written as snapshots
+    state_depth_max: int = 32  # far above what people design, far below what recursion stands
     # one connection
     joins_max: int = 32  # sessions one connection follows
     inflight_max: int = 64  # unanswered pushes of a device; also how many settled ones a session remembers
     message_burst: int = 256  # messages that are no push: joining all sessions, measuring the clock, a cursor's signals
     message_refill_ms: int = 10  # then 100 a second: a cursor makes 60
     message_refusals_max: int = 20  # refused in a row, then the connection is closed with 4429
+    hello_messages_max: int = 64  # said between `hello` and `welcome`: whoever pipelines its joins
     bad_messages_max: int = 20  # then the connection is closed with 4400
     hello_pending_max: int = 2_000  # sockets that have not said hello; the oldest gives way (1013)
     # REST
+    body_bytes_max: int = 16 * 1024  # of a request that carries no state; one with a state may have twice its limit
+    settings_bytes_max: int = 16 * 1024  # a session's settings: in every listing
     requests_inflight_max: int = 512  # answered at once: each holds its body and its answer in memory
     address_request_burst: int = 120  # requests of one address without a good token: an office logs in behind one
     address_request_refill_ms: int = 250  # then 4 a second
@@ -43,29 +47,29 @@ class Limits:
     resume_entries_max: int = 1000  # further back, a snapshot is cheaper
     log_entries_kept_max: int = 1000  # in memory, for resume and rebase without a read
     checkpoint_entries: int = 32  # an old base's state is at most this many patches from a kept one
-    txn_entries_max: int = 256
+    txn_entries_max: int = 256  # committed at once; more waits for the next commit
     snapshot_entries_max: int = 256  # a commit this far past the last snapshot writes one
     queue_entries_max: int = 4096  # pushes waiting on one session while a commit is in flight
     retry_conflicts_max: int = 16  # lost races with other nodes before `unavailable`
     # time
-    hello_timeout_ms: int = 10_000
-    heartbeat_ms: int = 15_000
+    hello_timeout_ms: int = 10_000  # from the open socket to `hello`: a token may have to be fetched
+    heartbeat_ms: int = 15_000  # often enough for the proxies and NATs that forget after 30 s
     idle_timeout_ms: int = 45_000  # three heartbeats without a byte read
-    token_warning_ms: int = 60_000
+    token_warning_ms: int = 60_000  # to fetch a new one before the old one ends
     handoff_ready_ms: int = 5_000  # an online target must be ready within
     handoff_offer_ms: int = 600_000  # an offer to an offline device waits
-    handoff_offer_ms_max: int = 86_400_000
-    pairing_code_ms: int = 300_000
-    store_timeout_ms: int = 2_500
+    handoff_offer_ms_max: int = 86_400_000  # an offer of yesterday surprises
+    pairing_code_ms: int = 300_000  # to type it on the other device; 50 bits stand that long
+    store_timeout_ms: int = 2_500  # then a request is answered `unavailable`: people wait no longer
     conflict_undo_ms: int = 7 * 86_400_000  # how long a losing value can be brought back by one call
     session_idle_unload_ms: int = 60_000  # nobody joined: leave memory, stay on disk
     progress_slack_ms: int = 1_500  # how far behind its own anchor a player's clock may honestly fall
     stall_ms_max: int = 30_000  # how long a player may have stood still before it says so
     seek_fresh_ms: int = 10_000  # a person's seek this young wins over progress that overtook it on the way
     retry_first_ms: int = 50  # an unknown outcome is asked again after this, doubling
-    retry_last_ms: int = 1_000
+    retry_last_ms: int = 1_000  # at most this, so that it ends soon after the store is back
     # playhead
-    rate_max: float = 4.0
+    rate_max: float = 4.0  # nobody listens to anything faster
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the relation that does not hold."""
@@ -75,6 +79,7 @@ class Limits:
             "idle_timeout_ms >= 2 * heartbeat_ms": self.idle_timeout_ms >= 2 * self.heartbeat_ms,
             "snapshot_entries_max <= log_entries_kept_max": self.snapshot_entries_max <= self.log_entries_kept_max,
             "resume_entries_max <= log_entries_kept_max": self.resume_entries_max <= self.log_entries_kept_max,
+            "signal_bytes_max <= message_bytes_max": self.signal_bytes_max <= self.message_bytes_max,
             "inflight_max <= queue_entries_max": self.inflight_max <= self.queue_entries_max,
             "idempotency_keys_max >= requests_inflight_max": self.idempotency_keys_max >= self.requests_inflight_max,
             "idempotency_lease_ms > store_timeout_ms": self.idempotency_lease_ms > self.store_timeout_ms,

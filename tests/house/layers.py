@@ -42,7 +42,7 @@ def _layers(names: str) -> frozenset[str]:
 
 
 BELOW_THE_ROOT = _layers(
-    "errors limits rates _ext core wire ports config telemetry runtime net records auth lifecycle http"
+    "errors limits rates bounds _ext core wire ports config telemetry runtime net records auth lifecycle http"
     " adapters adapters.embedded adapters.cluster"
 )
 
@@ -52,6 +52,7 @@ LAYERS = {
     "errors": Layer(_layers(""), banned=WORLD),
     "limits": Layer(_layers(""), banned=WORLD),
     "rates": Layer(_layers(""), banned=WORLD),
+    "bounds": Layer(_layers(""), banned=WORLD),
     "_twin": Layer(_layers("errors"), banned=WORLD),
     # `os` for the one switch between compiled and twin.
     "_ext": Layer(_layers("errors _twin"), banned=WORLD - {"os"}),

@@ -15,8 +15,8 @@ ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES25
 class AuthRules:
     """Table ``[auth]`` of the configuration."""
 
-    issuer: str = "syncbridge"
-    audience: str = "syncbridge"
+    issuer: str = "syncbridge"  # `iss` of our tokens
+    audience: str = "syncbridge"  # `aud` of the tokens that are taken
     access_token_ms: int = 900_000  # 15 minutes: how long a stolen one works at most
     refresh_token_ms: int = 30 * 86_400_000  # a phone that is used once a month stays logged in
     # signing keys
@@ -30,17 +30,17 @@ class AuthRules:
     outside_token_ms_max: int = 86_400_000  # their tokens last at most this long: so long a revocation is kept
     fresh_login_ms: int = 600_000  # what cannot be undone needs the password, or a log-in this young
     password_chars_min: int = 8  # NIST SP 800-63B section 3.1.1
-    password_chars_max: int = 1024
+    password_chars_max: int = 1024  # a sentence, not a file: all of it is hashed
     # argon2id as OWASP advises for a service: 19 MiB, two passes, one lane
-    argon2_time_cost: int = 2
-    argon2_memory_kib: int = 19_456
-    argon2_parallelism: int = 1
-    argon2_waiting_max: int = 64
+    argon2_time_cost: int = 2  # passes over the memory
+    argon2_memory_kib: int = 19_456  # of each of the two that run at once
+    argon2_parallelism: int = 1  # lanes: more would take the cores of the live sessions
+    argon2_waiting_max: int = 64  # log-ins that wait for one of the two: a few seconds
     # token buckets: so many at once, and again one each so many ms
     login_burst: int = 20  # /v1/auth/* and /v1/accounts, per client address
-    login_refill_ms: int = 3_000
+    login_refill_ms: int = 3_000  # then 20 a minute
     guess_burst: int = 10  # wrong passwords of one account, wrong one-time codes of one address
-    guess_refill_ms: int = 30_000
+    guess_refill_ms: int = 30_000  # then two a minute: guessing takes centuries
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the relation that does not hold."""

@@ -10,7 +10,7 @@ state          a message                      the gate's answer              tim
 AWAITING       hello -> ask the gate,         (never asked)                  hello_timeout: close 4401
                CHECKING; anything else:
                `hello_required`, close 4401
-CHECKING       kept, at most 64, until the    admitted: `welcome`, READY,    hello_timeout: close 4401
+CHECKING       kept, a few, until the         admitted: `welcome`, READY,    hello_timeout: close 4401
                gate answers                   kept messages follow
                                               refused: error, close
 READY          hello: `already_hello`;        renewed: new expiry            token_warning: tell;
@@ -29,6 +29,7 @@ from enum import Enum
 from typing import assert_never
 
 from syncbridge import errors
+from syncbridge._ext import measure
 from syncbridge.core import events as session_events
 from syncbridge.core.connection_events import (
     Admit,
@@ -87,9 +88,6 @@ from syncbridge.core.pace import Pace
 from syncbridge.errors import SyncBridgeError
 from syncbridge.limits import Limits
 from syncbridge.rates import Buckets
-
-KEPT_MESSAGES_MAX = 64
-"""What a device may say between its `hello` and our answer; a well-behaved one pipelines its joins."""
 
 
 class ConnectionState(Enum):
@@ -204,8 +202,9 @@ class ConnectionMachine:
         if self.state is ConnectionState.CHECKING:
             if self.kept is None:
                 self.kept = []
-            if len(self.kept) >= KEPT_MESSAGES_MAX:
-                return self._close(errors.BadMessage(f"more than {KEPT_MESSAGES_MAX} messages before `welcome`"))
+            if len(self.kept) >= self.limits.hello_messages_max:
+                many = errors.BadMessage(f"more than {self.limits.hello_messages_max} messages before `welcome`")
+                return [CountLimit("hello_messages_max"), *self._close(many)]
             self.kept.append(event)
             return []
         if not isinstance(message, Hello):
@@ -284,7 +283,7 @@ class ConnectionMachine:
             case Clock():
                 return [SendMessage(ClockMessage(message.t0, now_ms, now_ms))]
             case Signal():
-                return self._route(message.session, "signal", session_events.SignalReceived(me, device, message))
+                return self._on_signal(message)
             case HandoffOffer():
                 offer = session_events.OfferReceived(me, device, message, HandoffId(event.new_id))
                 return self._route(message.session, "handoff.offer", offer, message.ref)
@@ -325,6 +324,14 @@ class ConnectionMachine:
         wait_ms = self.pace.push_wait_ms(now_ms)
         reject = Reject(session, message.seq, fault.code, fault.retry, fault.message, 0, retry_after_ms=wait_ms)
         return [CountLimit("push_burst"), SendMessage(reject)]
+
+    def _on_signal(self, message: Signal) -> list[AnyConnectionEffect]:
+        bytes_max = self.limits.signal_bytes_max
+        if measure(message.data) > bytes_max:
+            fault = errors.MessageTooLarge(f"the data of a signal takes at most {bytes_max} bytes")
+            return [CountLimit("signal_bytes_max"), self._error(fault, about="signal", session=message.session)]
+        told = session_events.SignalReceived(self.connection, self.device, message)
+        return self._route(message.session, "signal", told)
 
     def _on_join(self, message: Join) -> list[AnyConnectionEffect]:
         session = SessionId(message.session)

@@ -146,7 +146,8 @@ class SessionMachine:
             # However long it takes, one of a kind from each waits: the newest, for an older connection may be gone.
             self._queue = deque(waiting for waiting in self._queue if _news(waiting) != _news(event))
         elif len(self._queue) >= self.limits.queue_entries_max:
-            return self._refuse(event, errors.Busy("too much waits on this session; send it again later"))
+            busy = errors.Busy("too much waits on this session; send it again later")
+            return [do.Measured("limit_hit", 1, "queue_entries_max"), *self._refuse(event, busy)]
         self._queue.append(event)
         if self.state is SessionState.LIVE and self._batch is None:
             return self._pump(now_ms)

@@ -25,7 +25,6 @@ from syncbridge.records.ids import new_id
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=StateRoute)
 
-SETTINGS_BYTES_MAX = 16 * 1024
 _log = structlog.get_logger("syncbridge.http")
 
 JsonObject = dict[str, Any]
@@ -101,7 +100,7 @@ async def create_session(
     kind = context.session_types.get(body.type)
     if kind is None:
         raise ValidationFailed(f"$.type: expected one of {', '.join(sorted(context.session_types))}")
-    _judge_settings(body.settings)
+    _judge_settings(context, body.settings)
     device = await _first_device(context, claims.account, claims.device, body.device)
     session = SessionId(new_id("ses"))
     view = await context.service.create(
@@ -174,7 +173,7 @@ async def change_session(
     if body.title is None and body.settings is None and body.status is None:
         raise ValidationFailed("$: expected title, settings or status")
     if body.settings is not None:
-        _judge_settings(body.settings)
+        _judge_settings(context, body.settings)
     device = await acting_device(context, claims)
     view = await context.service.read(session)
     expected = expected_version(request, view)
@@ -216,10 +215,11 @@ async def _record(context: Context, session: SessionId) -> SessionRecord:
     return record
 
 
-def _judge_settings(settings: JsonObject) -> None:
-    size = len(json.encode(settings))
-    if size > SETTINGS_BYTES_MAX:
-        raise ValidationFailed(f"$.settings: expected at most {SETTINGS_BYTES_MAX} bytes, got {size}")
+def _judge_settings(context: Context, settings: JsonObject) -> None:
+    size, bytes_max = len(json.encode(settings)), context.settings.limits.settings_bytes_max
+    if size > bytes_max:
+        context.telemetry.measured("limit_hit", 1, "settings_bytes_max")
+        raise ValidationFailed(f"$.settings: expected at most {bytes_max} bytes, got {size}")
 
 
 def _status(view: StateView) -> Status:

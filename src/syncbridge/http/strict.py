@@ -23,7 +23,6 @@ from syncbridge.http.idempotency import PARAMETER, answered_once
 from syncbridge.limits import INTEGER_SAFE_MAX, Limits
 
 JSON = "application/json"
-SMALL_BYTES = 16 * 1024
 
 
 class StrictRequest(Request):
@@ -36,11 +35,11 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route whose JSON body is at most `SMALL_BYTES` and strictly read."""
+    """A route whose JSON body is at most `body_bytes_max` and strictly read."""
 
     def bytes_max(self, limits: Limits) -> int:
         """The largest body that this route takes."""
-        return SMALL_BYTES
+        return limits.body_bytes_max
 
     def needs_body(self, request: Request) -> bool:
         """Whether a body must be there; this route says so of every request."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import websockets
 
 from syncbridge.app import Service
+from syncbridge.config import Settings
+from syncbridge.net.limits import NetLimits
 from tests.integration.service.conftest import Client
 
 
@@ -37,3 +41,42 @@ async def test_ten_thousand_joins_are_closed_with_4429_and_others_are_served(ann
     page = service.telemetry.page().decode()
     assert 'limit_hits_total{limit="message_refusals_max"} 1.0' in page
     assert 'websocket_connection_errors_total{code="rate_limited"} 1.0' in page
+
+
+async def test_limits_of_connections_are_those_of_the_configuration(tmp_path: Path, stack: AsyncExitStack) -> None:
+    net = NetLimits(fragments_max=2, control_frames_per_second_max=3, head_bytes_max=2_000)
+    settings = Settings(port=0, data_dir=tmp_path, net=net)
+    service = await stack.enter_async_context(Service.running(settings))
+    client = Client(f"http://127.0.0.1:{service.server.port}", stack)
+    stack.push_async_callback(client.http.aclose)
+    await client.make_account()
+    device = await client.device("phone")
+    await device.socket.send(["{", " ", "}"])
+    await device.socket.wait_closed()
+    assert device.socket.close_code == 1009
+    pinging = await client.device("phone")
+    pongs = [await pinging.socket.ping() for _ in range(4)]
+    await pinging.socket.wait_closed()
+    assert (len(pongs), pinging.socket.close_code) == (4, 4429)
+    answer = await client.http.get("/health/live", headers={"X-Long": "x" * 2_000})
+    assert answer.status_code == 400
+
+
+async def test_past_the_devices_of_the_plan_a_hello_is_closed_with_4403(tmp_path: Path, stack: AsyncExitStack) -> None:
+    settings = Settings(port=0, data_dir=tmp_path, default_plan="free")
+    service = await stack.enter_async_context(Service.running(settings))
+    client = Client(f"http://127.0.0.1:{service.server.port}", stack)
+    stack.push_async_callback(client.http.aclose)
+    await client.make_account()
+    welcome = None
+    for name in ("phone", "tv"):
+        socket = await client.connect()
+        welcome = await socket.hello(client.token, name)
+    assert welcome is not None
+    assert welcome["limits"]["devices_max"] == 2
+    third = await client.connect()
+    await third.say(type="hello", token=client.token, device={"id": "watch", "name": "Watch"})
+    error = await third.hear("error")
+    assert (error["code"], [device["id"] for device in error["devices"]]) == ("device_limit", ["phone", "tv"])
+    await third.socket.wait_closed()
+    assert third.socket.close_code == 4403

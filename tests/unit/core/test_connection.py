@@ -11,7 +11,7 @@ from syncbridge import errors
 from syncbridge.core import connection_events as c
 from syncbridge.core import events as on
 from syncbridge.core import messages as m
-from syncbridge.core.connection import KEPT_MESSAGES_MAX, ConnectionMachine, ConnectionState
+from syncbridge.core.connection import ConnectionMachine, ConnectionState
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
 from syncbridge.limits import Limits
 
@@ -169,7 +169,7 @@ def test_what_a_device_says_before_welcome_follows_in_order(machine: ConnectionM
 
 def test_what_is_kept_before_welcome_is_bounded(machine: ConnectionMachine) -> None:
     machine.receive(HELLO, NOW)
-    for _ in range(KEPT_MESSAGES_MAX):
+    for _ in range(machine.limits.hello_messages_max):
         assert machine.receive(c.MessageReceived(m.Clock(1)), NOW) == []
     assert close_in(machine.receive(c.MessageReceived(m.Clock(1)), NOW)) == 4400
 

@@ -180,3 +180,22 @@ def test_welcome_tells_the_rate_of_the_plan() -> None:
     admitted = c.Admitted(AccountId("anna"), ADMITTED.device, 0, ADMITTED.roster, plan=PLAN)
     limits = messages_in(machine.receive(admitted, NOW))[0].limits
     assert (limits.push_burst, limits.push_refill_ms, limits.devices_max) == (3, 100, PLAN.devices_max)
+
+
+def test_signal_with_too_much_data_is_refused_and_the_connection_stays() -> None:
+    machine = ready()
+    effects = machine.receive(c.MessageReceived(m.Signal("s1", "x" * LIMITS.signal_bytes_max)), NOW)
+    (error,) = messages_in(effects)
+    assert (error.code, error.about, error.session) == ("message_too_large", "signal", "s1")
+    assert c.CountLimit("signal_bytes_max") in effects
+    fits = machine.receive(c.MessageReceived(m.Signal("s1", "x" * (LIMITS.signal_bytes_max - 2))), NOW)
+    assert [type(effect) for effect in fits] == [c.ToSession]
+
+
+def test_too_much_said_before_welcome_is_counted() -> None:
+    machine = ConnectionMachine(ConnectionId("c1"), replace(LIMITS, hello_messages_max=1))
+    for event in (c.Opened(), HELLO, JOIN):
+        machine.receive(event, NOW)
+    effects = machine.receive(JOIN, NOW)
+    assert c.CountLimit("hello_messages_max") in effects
+    assert close_in(effects) == 4400

@@ -11,6 +11,7 @@ import pytest
 from syncbridge.core.ids import AccountId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import Unavailable
+from syncbridge.limits import Limits
 from tests.unit.http.conftest import PASSWORD, RULES, MakeWorld, World
 
 JSON_PATCH = {"Content-Type": "application/json-patch+json"}
@@ -437,3 +438,14 @@ async def test_store_that_is_away_is_said_and_worth_another_try(
     answer = await ann.get(f"/v1/sessions/{session}/state")
     assert problem(answer) == (503, "unavailable")
     assert answer.headers["retry-after"] == "1"
+
+
+async def test_sizes_of_bodies_and_settings_are_those_of_the_configuration(make_world: MakeWorld) -> None:
+    world = await make_world(limits=Limits(body_bytes_max=100, settings_bytes_max=20))
+    async with await world.person("ann@example.com") as ann:
+        assert problem(await ann.post("/v1/devices", json={"id": "tv", "name": "n" * 90})) == (413, "message_too_large")
+        assert (await ann.post("/v1/devices", json={"id": "tv", "name": "n" * 50})).status_code == 201
+        body = {"type": "custom", "settings": {"theme": "d" * 20}}
+        assert problem(await ann.post("/v1/sessions", json=body)) == (422, "validation_failed")
+        assert (await ann.post("/v1/sessions", json={"type": "custom", "settings": {"a": 1}})).status_code == 201
+    assert 'limit_hits_total{limit="settings_bytes_max"} 1.0' in world.context.telemetry.page().decode()
