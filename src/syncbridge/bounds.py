@@ -112,7 +112,7 @@ BOUNDS: tuple[Bound, ...] = (
     Bound(("limits.retry_conflicts_max",), "`reject`, to be sent again", "commit_retries_total", "unavailable"),
     Bound(("limits.resume_entries_max",), "a snapshot instead of entries", 'resumes_total{mode="behind"}'),
     Bound(("limits.log_entries_kept_max",), "`reject` with the state", _rejects("base_too_old"), "base_too_old"),
-    Bound(("snapshots_max",), "422", _STATUS, "validation_failed"),
+    Bound(("snapshots_max",), "409", _hits("snapshots_max"), "snapshots_exceeded"),
     Bound(("limits.idempotency_keys_max",), "the oldest answer is forgotten", _hits("idempotency_keys_max")),
     # -- what a slow reader may owe -----------------------------------------------------------------------------
     Bound(

@@ -122,11 +122,11 @@ class Plan:
     A rate is a token bucket: so many at once, and then one more each so many ms. The defaults are those of `standard`.
     """
 
-    devices_max: int = 5  # a phone, a watch, a tablet, a television, a computer
+    devices_max: int = 5  # `standard`: a phone, a watch, a tablet, a television, a computer
     request_burst: int = 120  # REST requests at once: an app that opens many screens
-    request_refill_ms: int = 100  # then 10 a second, far above what an app asks for that follows over the socket
+    request_refill_ms: int = 100  # then one more; an app that follows over the socket asks seldom
     push_burst: int = 1_000  # a day's edits made offline are sent at once
-    push_refill_ms: int = 10  # then 100 a second: a finger on a slider makes 60
+    push_refill_ms: int = 10  # then one more; a finger on a slider makes 60 a second for a while
 
     def __post_init__(self) -> None:
         """Raises ValueError naming what is not above 0."""

@@ -15,7 +15,7 @@
     |   |-- StaleOwner  StaleFence  StalePosition  PlayheadIntent  OpenReadonly
     |   |-- HistoryGone  ConflictMovedOn  ConflictPlaceGone  ConflictExpired
     |   |-- HandoffSelf  HandoffBusy  HandoffUnknown  HandoffExpired  HandoffWithdrawn  CodeInvalid
-    |   |-- IdempotencyInProgress  IdempotencyKeyReused
+    |   |-- SnapshotsExceeded  IdempotencyInProgress  IdempotencyKeyReused
     |   `-- PreconditionFailed  PreconditionRequired  RateLimited  TooSlow
     |-- DependencyFault              something we lean on did not answer; nothing is wrong with the request
     |   `-- Unavailable  Restarting  Busy
@@ -119,6 +119,7 @@ from syncbridge.errors.requests import (
     PreconditionFailed,
     PreconditionRequired,
     RateLimited,
+    SnapshotsExceeded,
     TooSlow,
 )
 from syncbridge.errors.faults import (
@@ -186,6 +187,7 @@ __all__ = [
     "SeqGap",
     "SeqSettled",
     "SessionEnded",
+    "SnapshotsExceeded",
     "StaleFence",
     "StaleOwner",
     "StalePosition",

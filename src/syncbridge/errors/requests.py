@@ -18,6 +18,12 @@ class PreconditionRequired(ClientFault):
     meaning = "This change needs If-Match with the version it was made from."
 
 
+class SnapshotsExceeded(ClientFault):
+    code = "snapshots_exceeded"
+    http_status = 409
+    meaning = "The session has its full number of labelled snapshots; delete one to make room."
+
+
 class IdempotencyInProgress(ClientFault):
     code = "idempotency_in_progress"
     http_status = 409

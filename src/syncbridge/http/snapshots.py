@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from syncbridge.errors import NotFound
+from syncbridge.errors import NotFound, SnapshotsExceeded
 from syncbridge.http.context import AnyClaims, Ctx, Owned, acting_device
 from syncbridge.http.etags import etag, expected_version, names_tag
 from syncbridge.http.idempotency import IdempotencyKey
@@ -73,7 +73,11 @@ async def create_snapshot(
     snapshot = SnapshotRecord(
         new_id("snp"), session, body.label, view.epoch, view.version, device, context.clock.now_ms()
     )
-    await context.records.snapshots.add(snapshot, view.state, count_max=context.settings.snapshots_max)
+    try:
+        await context.records.snapshots.add(snapshot, view.state, count_max=context.settings.snapshots_max)
+    except SnapshotsExceeded:
+        context.telemetry.measured("limit_hit", 1, "snapshots_max")
+        raise
     response.headers["Location"] = f"/v1/sessions/{session}/snapshots/{snapshot.id}"
     return _summary(snapshot)
 

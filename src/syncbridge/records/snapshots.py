@@ -9,7 +9,7 @@ from msgspec import Struct
 from sqlalchemy import and_, delete, func, insert, or_, select
 
 from syncbridge.core.ids import JsonObject, SessionId
-from syncbridge.errors import ValidationFailed
+from syncbridge.errors import SnapshotsExceeded
 from syncbridge.records.database import Database
 from syncbridge.records.schema import sessions, snapshots
 
@@ -36,7 +36,7 @@ class Snapshots:
         self._database = database
 
     async def add(self, snapshot: SnapshotRecord, state: JsonObject, *, count_max: int) -> None:
-        """The state is kept. Raises ValidationFailed when the session holds ``count_max`` snapshots already."""
+        """The state is kept. Raises SnapshotsExceeded when the session holds ``count_max`` snapshots already."""
         row: dict[str, Any] = {name: getattr(snapshot, name) for name in snapshot.__struct_fields__}
         mine = snapshots.c.session == snapshot.session
         async with self._database.transaction() as connection:
@@ -44,7 +44,7 @@ class Snapshots:
             await connection.execute(select(sessions.c.id).where(sessions.c.id == snapshot.session).with_for_update())
             count = (await connection.execute(select(func.count()).select_from(snapshots).where(mine))).scalar_one()
             if count >= count_max:
-                raise ValidationFailed(f"A session keeps at most {count_max} snapshots; delete one first.")
+                raise SnapshotsExceeded(f"A session keeps at most {count_max} snapshots; delete one first.")
             await connection.execute(insert(snapshots).values(row | {"state": msgspec.json.encode(state)}))
 
     async def page(

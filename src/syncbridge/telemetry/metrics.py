@@ -218,6 +218,7 @@ METRICS: tuple[Metric, ...] = (
             *("request_burst", "address_request_burst", "login_burst", "guess_burst", "requests_inflight_max"),
             *("push_burst", "message_burst", "message_refusals_max", "joins_max", "idempotency_keys_max"),
             *("signal_bytes_max", "hello_messages_max", "queue_entries_max", "settings_bytes_max"),
+            "snapshots_max",
         ),
         feeds=(Feed("limit_hit", "add"),),
     ),

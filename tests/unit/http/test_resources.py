@@ -449,3 +449,12 @@ async def test_sizes_of_bodies_and_settings_are_those_of_the_configuration(make_
         assert problem(await ann.post("/v1/sessions", json=body)) == (422, "validation_failed")
         assert (await ann.post("/v1/sessions", json={"type": "custom", "settings": {"a": 1}})).status_code == 201
     assert 'limit_hits_total{limit="settings_bytes_max"} 1.0' in world.context.telemetry.page().decode()
+
+
+async def test_session_with_its_full_number_of_snapshots_takes_no_other(make_world: MakeWorld) -> None:
+    world = await make_world(snapshots_max=1)
+    async with await world.person("ann@example.com") as ann:
+        here = f"/v1/sessions/{(await ann.post('/v1/sessions', json={'type': 'custom'})).json()['id']}/snapshots"
+        assert (await ann.post(here, json={"label": "one"})).status_code == 201
+        assert problem(await ann.post(here, json={"label": "two"})) == (409, "snapshots_exceeded")
+    assert 'limit_hits_total{limit="snapshots_max"} 1.0' in world.context.telemetry.page().decode()

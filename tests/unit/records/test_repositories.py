@@ -12,11 +12,11 @@ from syncbridge.errors import (
     DeviceLimit,
     DeviceUnknown,
     NotFound,
+    SnapshotsExceeded,
     TokenExpired,
     TokenInvalid,
     TokenRevoked,
     Unavailable,
-    ValidationFailed,
 )
 from syncbridge.records import Account, Family, Records, Redeemed, Revocation, Roster, SessionRecord, SnapshotRecord
 from syncbridge.records.directory import Directory
@@ -144,7 +144,7 @@ async def test_snapshot_comes_back_as_it_was_kept(records: Records) -> None:
     await records.snapshots.add(kept, state, count_max=1)
     assert await records.snapshots.get(SessionId("one"), "snap") == (kept, state)
     assert await records.snapshots.get(SessionId("two"), "snap") is None
-    with pytest.raises(ValidationFailed):
+    with pytest.raises(SnapshotsExceeded):
         await records.snapshots.add(SnapshotRecord("next", SessionId("one"), "l", "e", 3, "", 8), {}, count_max=1)
 
 
