@@ -42,7 +42,9 @@ DESCRIPTION = """Sessions that go on from device to device.
 Live devices speak the WebSocket protocol at `/v1/ws`; this is everything else. Send
 `Authorization: Bearer ACCESS_TOKEN`, which `POST /v1/accounts` and `POST /v1/auth/token` answer with. Times are
 milliseconds since 1970, server time. Every error is problem details (RFC 9457) with a `code` and a `request_id`.
-What is not yours is answered as what does not exist."""
+What is not yours is answered as what does not exist. A POST that makes
+something takes `Idempotency-Key`, and may be sent again under it. Every answer says how many requests may still be made
+(`X-RateLimit-Remaining`); past that it is 429 with `Retry-After`."""
 
 RATE_HEADERS = {
     "X-RateLimit-Limit": "Requests that may be made at once.",
