@@ -13,7 +13,7 @@ from syncbridge.limits import Limits
 from syncbridge.records import Records, open_records
 from tests.integration.auth.issuer import AUDIENCE, OutsideIssuer, Server, serving
 
-RULES = AuthRules(argon2_time_cost=1, argon2_memory_kib=8, jwks_timeout_ms=400)
+RULES = AuthRules(argon2_time_cost=1, argon2_memory_kib=8, jwks_timeout_ms=1_500)
 
 
 class MovedClock:
