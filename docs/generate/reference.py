@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from syncbridge import bounds, config, errors
 from syncbridge.core.session_types import SESSION_TYPES, Range, SessionType
 from syncbridge.telemetry import metrics
 from syncbridge.wire.close import REASONS
+from tests.catalogue import table as bad_input
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -124,6 +126,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "fixed-limits": fixed_limits,
     "metrics": metrics.table,
     "errors": errors.table,
+    **{f"bad-{family.lower()}": partial(bad_input.page, family) for family in bad_input.CLAUSES},
 }
 
 
