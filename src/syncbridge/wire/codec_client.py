@@ -34,7 +34,7 @@ def decode(data: bytes) -> AnyServerMessage | None:
 def _is_unknown_type(data: bytes) -> bool:
     try:
         tag = msgspec.json.decode(_tag_decoder.decode(data).get("type", msgspec.Raw(b"null")))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return isinstance(tag, str) and tag not in _KNOWN
 

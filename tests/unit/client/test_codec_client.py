@@ -56,3 +56,8 @@ def test_an_ack_without_ops_says_that_they_are_what_was_sent() -> None:
     message = decode(b'{"type":"ack","session":"s","seq":1,"version":2,"at":3}')
     assert isinstance(message, Ack)
     assert message.ops is None
+
+
+def test_bad_utf8_in_a_name_is_refused_as_any_other() -> None:
+    with pytest.raises(BadMessage):
+        decode(b'{"type":"left","se\xa4sion":"s"}')
