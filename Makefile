@@ -105,6 +105,11 @@ soak: setup ## five minutes of devices that come and go over TLS: memory, descri
 load: setup ## locust against a service of its own: headless, bounded, with a report
 	@$(BIN)/python -m loadtest $(ARGS)
 
+# Long runs of what the test command tries for a moment:  make fuzz ARGS="-max_total_time=3600"
+.PHONY: fuzz
+fuzz: setup ## fuzz codec, patch, pointer, merge, handshake and the OpenAPI document (a minute each)
+	@$(BIN)/python -m tests.fuzz.long $(ARGS)
+
 # The interpreter is not built with ASan, so its run-time library comes first; CPython's own arenas would hide errors.
 .PHONY: sanitize
 sanitize: ## run the compiled core's tests under ASan and UBSan

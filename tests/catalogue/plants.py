@@ -13,8 +13,10 @@ from syncbridge.auth.access import AccessTokens, _object
 from syncbridge.auth.rosters import Rosters
 from syncbridge.core import admission, work
 from syncbridge.core.log import SessionLog
+from syncbridge.http import problems
 from syncbridge.net import listener
 from syncbridge.net.handler import Upgrade
+from syncbridge.records.sessions import Sessions
 from syncbridge.runtime.driver import ConnectionDriver
 from syncbridge.telemetry import logs
 from syncbridge.wire import codec, handshake
@@ -111,6 +113,17 @@ def _handler_crashes(real: Any) -> Any:
     return make
 
 
+def _list_broken(real: Any) -> Any:
+    """A list of sessions of one type is a fault of our own."""
+
+    async def page(self: Sessions, account: Any, **asked: Any) -> Any:
+        if asked["type"] is not None:
+            raise RuntimeError("planted")
+        return await real(self, account, **asked)
+
+    return page
+
+
 PLANTS: Final[dict[str, Callable[[], None]]] = {
     # outcomes: each is another answer than the one promised
     "query-taken": _replaced(handshake, "_fault_of", _query_taken),
@@ -125,6 +138,9 @@ PLANTS: Final[dict[str, Callable[[], None]]] = {
     "loop-blocked": _replaced(work, "admit", _blocks),
     "log-unescaped": _replaced(logs, "_escape", lambda real: lambda logger, method, event: event),
     "names-logged": _replaced(Rosters, "rename", _logs_names),
+    # the document says otherwise
+    "list-broken": _replaced(Sessions, "page", _list_broken),
+    "problems-mislabelled": _replaced(problems, "MEDIA_TYPE", lambda real: "text/plain"),
     # a fault of our own, which has a row
     "handler-crashes": _replaced(Service, "_make_handler", _handler_crashes),
 }
