@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.catalogue.rows import Row
 from tests.catalogue.service import ProbeProcess, forged_lines
@@ -16,20 +15,22 @@ SAMPLES: Final = 6
 """Pushes that the probe makes after a case, besides those during it."""
 MEASUREMENTS_MAX: Final = 4
 """A machine that others share may be slow for a moment: what is measured may be measured again, an outcome may not."""
+QUIET_SAMPLES: Final = 40
+"""Pushes while nothing else is sent, where a measurement was too slow: what they take is not the case's."""
 
 _FAULT = re.compile(r"Traceback|\binternal\b|\[(?:error|critical) *\]|never retrieved")
 
 
-@dataclass(frozen=True)
-class Measure:
-    """What one run of a case cost everybody else."""
+class Measure(NamedTuple):
+    """What one run of a case cost everybody else; ``quiet_p99_ms`` is what a push costs while nothing is sent."""
 
     growth_bytes: int
     p99_ms: float
+    quiet_p99_ms: float = 0.0
 
     @property
     def is_within(self) -> bool:
-        return self.growth_bytes <= GROWTH_BYTES_MAX and self.p99_ms <= P99_MS_MAX
+        return self.growth_bytes <= GROWTH_BYTES_MAX and self.p99_ms <= P99_MS_MAX + self.quiet_p99_ms
 
 
 async def prove(row: Row, stage: Stage, probe: ProbeProcess) -> Measure:
@@ -43,7 +44,9 @@ async def prove(row: Row, stage: Stage, probe: ProbeProcess) -> Measure:
         outcome = await row.send(stage)
         took = sorted(probe.took_ms(SAMPLES))
         assert outcome == row.gets, f"{row.id}: expected {row.gets!r}, got {outcome!r}"
-        measure = Measure(stage.service.memory_bytes() - memory, took[-(len(took) // 100) - 1])
+        measure = Measure(stage.service.memory_bytes() - memory, _p99(took))
+        if not measure.is_within:
+            measure = measure._replace(quiet_p99_ms=_p99(sorted(probe.took_ms(QUIET_SAMPLES))))
         if measure.is_within:
             break
     assert stage.service.is_alive, f"{row.id}: the service has ended"
@@ -58,6 +61,10 @@ async def prove(row: Row, stage: Stage, probe: ProbeProcess) -> Measure:
     secret = stage.notes.pop("never_logged", None)
     assert secret is None or secret not in log, f"{row.id}: {secret!r} is in the log"
     return measure
+
+
+def _p99(took_ms: list[float]) -> float:
+    return took_ms[-(len(took_ms) // 100) - 1]
 
 
 def untouched(stage: Stage) -> list[object]:

@@ -159,9 +159,9 @@ async def alike_in_time(stage: Stage) -> str:
 
 _ONES: list[tuple[str, str, str, Send]] = [
     ("token of a removed device or account", "a token bound to a removed device",
-     "error token_invalid; close 4401; 401 token_invalid", removed_device),
+     "error token_revoked; close 4403; 401 token_revoked", removed_device),
     ("token of a removed device or account", "a refresh token used twice",
-     "401 token_invalid; the whole log-in: 401 token_invalid", refresh_reused),
+     "401 token_revoked; the whole log-in: 401 token_revoked", refresh_reused),
     ("ids with {}", "a device id with {}", "error bad_message at $.device.id; close 4400", device_id("{tablet}")),
     ("ids with {}", "a device id with a line feed at its end", "error bad_message at $.device.id; close 4400",
      device_id("tablet\n")),

@@ -57,6 +57,9 @@ class ServiceProcess:
             "DATA_DIR": str(folder / "data"),
             "ALLOWED_ORIGINS": ORIGIN,
             "TRUSTED_PROXIES": PROXY,
+            # Mallory sends more in a minute than an honest person in a month; the rates have tests of their own.
+            "PLANS__STANDARD__REQUEST_BURST": "1000000",
+            "PLANS__STANDARD__PUSH_BURST": "1000000",
             "LOG_FORMAT": "human",
             "LOG_LEVEL": "debug",
             **(environment or {}),

@@ -206,7 +206,7 @@ _TABLE: list[tuple[str, str, str, Send]] = [
     ("stale fence", "progress of a device that is not active", "reject stale_owner; stays",
      push([{"op": "add", "path": "/playhead", "value": {"position": 1, "rate": 1, "at": 1}}], intent="progress")),
     ("10,000 joins", "10,000 joins of unknown sessions",
-     "close 4408", many_joins),
+     "close 4429", many_joins),
     ("10,000 joins", "a 33rd session on one connection", "error joins_exceeded; stays", joins_to_the_limit),
     ("10,000 joins", "100 pushes to a foreign session", "error not_joined; stays", ten_thousand_pushes_of_a_stranger),
     ("too many bad messages", "21 malformed messages", "error bad_message, 21 times; close 4400", too_many_bad),

@@ -28,6 +28,7 @@ CHECKS = (
     "object_level_authorization",
 )
 OPEN_GATES = {
+    "LIMITS__ADDRESS_REQUEST_BURST": "1000000",
     "AUTH__LOGIN_BURST": "1000000",
     "AUTH__GUESS_BURST": "1000000",
     "AUTH__ARGON2_TIME_COST": "1",

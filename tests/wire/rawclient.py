@@ -111,9 +111,9 @@ class RawClient:
     def send(self, data: bytes) -> None:
         self.writer.write(data)
 
-    async def response(self) -> Response:
+    async def response(self, timeout_s: float = TIMEOUT_S) -> Response:
         """One HTTP response; a body only with Content-Length."""
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:-2])}
             body = await self.reader.readexactly(int(headers.get("content-length", "0")))
