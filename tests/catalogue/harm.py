@@ -30,7 +30,7 @@ class Measure(NamedTuple):
 
     @property
     def is_within(self) -> bool:
-        return self.growth_bytes <= GROWTH_BYTES_MAX and self.p99_ms <= P99_MS_MAX + self.quiet_p99_ms
+        return self.growth_bytes <= GROWTH_BYTES_MAX and self.p99_ms <= P99_MS_MAX + 3 * self.quiet_p99_ms
 
 
 async def prove(row: Row, stage: Stage, probe: ProbeProcess) -> Measure:
