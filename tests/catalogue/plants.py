@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 
 from syncbridge.app import Service
-from syncbridge.auth.access import AccessTokens, _object
+from syncbridge.auth import access
 from syncbridge.auth.rosters import Rosters
 from syncbridge.core import admission, work
 from syncbridge.core.log import SessionLog
@@ -44,16 +44,6 @@ def _query_taken(real: Any) -> Any:
 def _bomb_kept(real: Any) -> Any:
     """A state may be sixteen times as large."""
     return lambda *args, **more: real(*args, **{**more, "size_max": 1 << 22})
-
-
-def _unsigned_taken(real: Any) -> Any:
-    """A token that says `none` is not checked."""
-
-    def payload(self: AccessTokens, token: str) -> Any:
-        header, claims, _ = token.split(".")
-        return _object(claims) if _object(header).get("alg") == "none" else real(self, token)
-
-    return payload
 
 
 def _crashes_in(real: Any) -> Any:
@@ -131,7 +121,7 @@ PLANTS: Final[dict[str, Callable[[], None]]] = {
     "doubles-taken": _replaced(codec, "refuse_doubles", lambda real: lambda frame: None),
     "bomb-kept": _replaced(admission, "apply_measured", _bomb_kept),
     "ranges-unchecked": _replaced(admission, "_check_range", lambda real: lambda *args: None),
-    "unsigned-taken": _replaced(AccessTokens, "_payload", _unsigned_taken),
+    "unsigned-taken": _replaced(access, "require_signature", lambda real: lambda token, key: None),
     # harms: the answer is right, and somebody else pays
     "crash-logged": _replaced(ConnectionDriver, "on_text", _crashes_in),
     "memory-kept": _replaced(codec, "refuse_doubles", _keeps),

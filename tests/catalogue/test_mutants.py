@@ -24,7 +24,7 @@ OUTCOMES = {
     "doubles-taken": ("JSON: a member of an op twice", "got 'ack; stays'"),
     "bomb-kept": ("Patch: a copy bomb of 40 doublings", "got 'reject state_too_large at op 17; stays'"),
     "ranges-unchecked": ("Sync: volume 101 of 100", "got 'ack; stays'"),
-    "unsigned-taken": ("Identity: REST: alg none", "got '200'"),
+    "unsigned-taken": ("Identity: REST: another account under the old signature", "got '200'"),
 }
 
 HARMS = {

@@ -126,6 +126,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
             "handoff": {"foreign": offer.json()["handoff"], "unknown": _like(offer.json()["handoff"])},
             "conflict": {"foreign": "1.0", "unknown": "9.9"},
             "version": {"foreign": "1", "unknown": "9"},
+            "receipt": {"foreign": "ers_" + "0" * 20, "unknown": "ers_" + "9" * 20},  # a receipt is its own key
             "incident": {"foreign": "inc_0", "unknown": "inc_9"},
         }
         yield World(base, olga, strangers, names)
