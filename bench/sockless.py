@@ -14,7 +14,7 @@ from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, JsonObject, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.limits import Limits, Plan
-from syncbridge.ports import Admission, Identity, Outcome, Refusal, WasCommitted
+from syncbridge.ports import Admission, Identity, Incident, Outcome, Refusal, WasCommitted
 from syncbridge.runtime.driver import ConnectionDriver
 from syncbridge.runtime.engine import Engine
 from syncbridge.wire.codec import encode_entry
@@ -35,6 +35,13 @@ class _Nothing:
         """Dropped."""
 
     def note(self, session: SessionId, **what: object) -> None:
+        """Dropped."""
+
+
+class _NoRecorder:
+    """Incidents that nobody keeps."""
+
+    def note(self, incident: Incident) -> None:
         """Dropped."""
 
 
@@ -101,6 +108,7 @@ class SocklessNode:
             gatekeeper=OpenGate(devices),
             directory=nothing,
             telemetry=nothing,
+            recorder=_NoRecorder(),
             new_id=self._new_id,
         )
         self._ids = 0

@@ -121,6 +121,7 @@ class Service:
             gatekeeper=AccountGatekeeper(authority),
             directory=records.directory,
             telemetry=self.telemetry,
+            recorder=records.incidents,
             new_id=make_ids(),
             types=types,
         )

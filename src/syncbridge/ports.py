@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from syncbridge.core.effects import StateView
+from syncbridge.core.effects import NoteKind, StateView
 from syncbridge.core.entry import Entry, Intent, Position, Side, Snapshot, Status, Txn, Undoing
 from syncbridge.core.ids import AccountId, DeviceId, Json, JsonObject, Op, SessionId, TxnId
 from syncbridge.core.messages import DeviceInfo
@@ -298,6 +298,29 @@ class SessionDirectory(Protocol):
 
     def note(self, session: SessionId, *, status: str, version: int, updated_at: int, active: str | None) -> None:
         """The listing shows this soon; it is derived, so a lost note is mended by the next."""
+
+
+class Incident(Struct, frozen=True):
+    """What befell a session beside its log (see `core.effects.Noted`): ids, codes and numbers, never content."""
+
+    session: SessionId
+    at: int
+    device: str
+    kind: NoteKind
+    code: str
+    detail: dict[str, int | str]
+
+
+class FlightRecorder(Protocol):
+    """Keeps incidents, so that "why was my progress lost?" can be answered later.
+
+    Blocking    `note` never blocks and never raises.
+    Bounded     what cannot be kept is dropped and counted; of one session the last ones stay.
+    Durability  best effort: what was noted in the last moment before a crash is gone. The log is the truth.
+    """
+
+    def note(self, incident: Incident) -> None:
+        """The incident can be read soon; gone with its session."""
 
 
 # -- what REST asks of live sessions ----------------------------------------------------------------------------

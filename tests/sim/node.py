@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
+from syncbridge.core.effects import NoteKind
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.core.session_types import SESSION_TYPES
 from syncbridge.limits import Plan
-from syncbridge.ports import Admission, Identity, Refusal
+from syncbridge.ports import Admission, Identity, Incident, Refusal
 from syncbridge.runtime.engine import Engine
 from tests.sim.network import Network
 from tests.sim.store import SimStore
@@ -55,6 +57,20 @@ class Figures:
         self.counts["note"] = self.counts.get("note", 0) + 1
 
 
+class Recorder:
+    """Counts incidents by kind; each must be of a kind that is told of, and hold nothing but numbers and words."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def note(self, incident: Incident) -> None:
+        if incident.kind not in get_args(NoteKind) or any(
+            type(value) not in (int, str) for value in incident.detail.values()
+        ):
+            raise Violation("P26", f"{incident.kind} with {sorted(incident.detail)}")
+        self.counts[incident.kind] = self.counts.get(incident.kind, 0) + 1
+
+
 class Node:
     """One process, dead or alive."""
 
@@ -71,6 +87,7 @@ class Node:
         self.weather = weather
         self.number = number
         self.figures = Figures()
+        self.recorder = Recorder()
         self.crashes = 0
         self.engine: Engine | None = None
         self.store: SimStore | None = None
@@ -108,6 +125,7 @@ class Node:
             gatekeeper=self._gate,
             directory=self.figures,
             telemetry=self.figures,
+            recorder=self.recorder,
             new_id=world.new_id,
             types=SESSION_TYPES,
         )

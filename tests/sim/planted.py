@@ -305,6 +305,10 @@ def _gap_ignored(real: Any) -> Any:
     return on_ack
 
 
+def _content_in_incident(_real: Any) -> Any:
+    return lambda kind, device, code, detail: do.Noted(kind, device, code, {**detail, "state": {"a": 1}})
+
+
 BUGS = (
     Bug("dedupe off", ("P5",), work.WORKERS, on.PushReceived, _dedupe_off),
     Bug("ack before commit", ("durable",), SessionMachine, "_commit", _ack_before_commit),
@@ -331,6 +335,7 @@ BUGS = (
     Bug("push too fast is dropped", ("P3",), ConnectionMachine, "_on_push", _told_nothing),
     Bug("members are never forgotten", ("memory",), Members, "leave", _ghost_members),
     Bug("log never trimmed", ("memory",), SessionLog, "trim", _log_never_trimmed),
+    Bug("an incident tells the state", ("P26",), work, "Noted", _content_in_incident),
     Bug("replica drops pending on cut", ("P5", "P6"), Replica, "disconnected", _pending_dropped),
     Bug("replica reuses numbers", ("P1", "P5", "P6"), Replica, "dump", _seq_reused),
     Bug("replica takes an ack over a gap", ("P3", "P9"), Replica, "_on_ack", _gap_ignored),

@@ -23,13 +23,18 @@ ASKED_BY_MEMBERS = frozenset(_ABOUT) - {on.MemberJoined, on.DeclineReceived}
 """What is answered `not_joined` on a connection that does not follow."""
 
 
+def subject_of(event: Any) -> str:
+    """The type of the message that became the event; "" where it was none."""
+    return _ABOUT.get(type(event), "")
+
+
 def error_about(fault: errors.SyncBridgeError, event: Any, session: str) -> ErrorMessage:
     """The `error` message that answers ``event``; its ``ref`` is echoed."""
     return ErrorMessage(
         fault.code,
         fault.message,
         fault.retry,
-        about=_ABOUT.get(type(event), ""),
+        about=subject_of(event),
         session=session,
         ref=getattr(getattr(event, "message", None), "ref", ""),
     )

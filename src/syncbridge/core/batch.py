@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from syncbridge._ext import measure
 from syncbridge.core.digest import state_hash
-from syncbridge.core.effects import AnyEffect, Deliver, Measured, Send, StateView
+from syncbridge.core.effects import AnyEffect, Deliver, Measured, Noted, Send, StateView
 from syncbridge.core.entry import Entry, HandoffNote, Position, Txn
 from syncbridge.core.ids import ConnectionId, JsonObject
 from syncbridge.core.log import SessionLog
@@ -147,7 +147,8 @@ class Batch:
         if member is None:
             return []
         have = member.version if member.version >= 0 else None
-        return [Send(connection, self.joined(connection, have, reason, ref)), Measured("resume", 1, reason)]
+        note = Noted("caught_up", member.device, reason, {"from": member.version, "version": self.log.version})
+        return [Send(connection, self.joined(connection, have, reason, ref)), Measured("resume", 1, reason), note]
 
     def joined(self, connection: ConnectionId, have: int | None, reason: str, ref: str) -> Joined:
         """The answer to a member that holds version ``have`` of this log (None: nothing of use)."""

@@ -113,6 +113,7 @@ class ConnectionMachine:
         "bad_messages",
         "connection",
         "device",
+        "ended_by",
         "expires_at",
         "joined",
         "kept",
@@ -138,11 +139,12 @@ class ConnectionMachine:
         self.bad_messages = 0
         self.pace = Pace(limits)
         self._buckets = Buckets() if buckets is None else buckets
+        self.ended_by = ""  # the code of what we closed it for
 
     def receive(self, event: AnyConnectionEvent, now_ms: int) -> list[AnyConnectionEffect]:
         """What is to be done about ``event``; never raises for what the peer did."""
         if self.state is ConnectionState.CLOSED:
-            return self._leave_all(event.heard_at, is_gone=True) if isinstance(event, PeerClosed) else []
+            return self._leave_all(event) if isinstance(event, PeerClosed) else []
         match event:
             case MessageReceived():
                 return self._on_message(event, now_ms)
@@ -169,11 +171,11 @@ class ConnectionMachine:
                 return self._close(errors.by_code()[event.code](), about="")
             case Draining():
                 effects: list[AnyConnectionEffect] = [SendMessage(Goodbye(event.reason, event.reconnect_after_ms))]
-                self.state = ConnectionState.CLOSED
+                self.state, self.ended_by = ConnectionState.CLOSED, "restart"
                 return [*effects, CloseConnection(1012)]
             case PeerClosed():
                 self.state = ConnectionState.CLOSED
-                return self._leave_all(event.heard_at, is_gone=True)
+                return self._leave_all(event)
             case ConnectionTimer():
                 return self._on_timer(event.name, now_ms)
             case _ as never:
@@ -350,7 +352,7 @@ class ConnectionMachine:
             return [self._error(errors.NotJoined(), about="leave", session=session)]
         self.joined.discard(session)
         return [
-            ToSession(session, session_events.MemberLeft(self.connection, now_ms, is_gone=False)),
+            ToSession(session, session_events.MemberLeft(self.connection, now_ms, is_gone=False, cause="left")),
             SendMessage(Left(session, "left")),
         ]
 
@@ -417,13 +419,16 @@ class ConnectionMachine:
     def _close(
         self, fault: SyncBridgeError, *, about: str = "", devices: list[DevicePresence] | None = None
     ) -> list[AnyConnectionEffect]:
-        self.state = ConnectionState.CLOSED
+        self.state, self.ended_by = ConnectionState.CLOSED, fault.code
         self.kept = None
         return [
             self._error(fault, about=about, devices=devices),
             CloseConnection(fault.close_code or 1011),
         ]
 
-    def _leave_all(self, heard_at: int, *, is_gone: bool) -> list[AnyConnectionEffect]:
+    def _leave_all(self, event: PeerClosed) -> list[AnyConnectionEffect]:
         joined, self.joined = sorted(self.joined), set()
-        return [ToSession(session, session_events.MemberLeft(self.connection, heard_at, is_gone)) for session in joined]
+        left = session_events.MemberLeft(
+            self.connection, event.heard_at, is_gone=True, cause=self.ended_by or event.cause
+        )
+        return [ToSession(session, left) for session in joined]

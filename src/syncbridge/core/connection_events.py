@@ -86,9 +86,13 @@ class Draining(ConnectionEvent, frozen=True):
 
 
 class PeerClosed(ConnectionEvent, frozen=True):
-    """The socket is gone; ``heard_at`` is when it was last read from; ``is_clean`` after a close handshake."""
+    """The socket is gone; ``heard_at`` is when it was last read from.
+
+    ``cause`` is `lost`, `closed` where the device closed it, or the code of the fault that it was closed for.
+    """
 
     heard_at: int
+    cause: str = "lost"
 
 
 class ConnectionTimer(ConnectionEvent, frozen=True):

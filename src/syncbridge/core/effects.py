@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import ConnectionId, DeviceId, JsonObject, RequestId
 from syncbridge.core.messages import ServerMessage
+
+NoteKind = Literal["joined", "caught_up", "left", "refused", "handoff", "clock", "broken"]
 
 
 class Effect(Struct, frozen=True, gc=False):
@@ -109,6 +113,26 @@ class Measured(Effect, frozen=True):
     label: str = ""
 
 
+class Noted(Effect, frozen=True):
+    """An incident for the flight recorder: what befell the session beside its log. Never content, never said twice.
+
+    ``detail`` holds numbers, ids and codes; times are server ms.
+
+    joined     ``code``: `resumed`, or why it was a snapshot. From (version held), version, epoch (where it differed)
+    caught_up  the same, of a member whose entries had been held back
+    left       ``code``: why (see `MemberLeft.cause`). Heard_at
+    refused    ``code``: the error's. About (push, handoff.take, ...), seq, base, version, intent, made_at
+    handoff    ``code``: why an offer came to nothing where no entry says it. Handoff
+    clock      ``code``: ahead or behind. Off_ms: what the device's stamps are off by
+    broken     our own code failed and the session was loaded anew; ``code``: on which event
+    """
+
+    kind: NoteKind
+    device: str
+    code: str
+    detail: dict[str, int | str]
+
+
 class Unload(Effect, frozen=True):
     """Nobody follows and nothing is pending: leave memory. The machine takes no more events."""
 
@@ -130,6 +154,7 @@ AnyEffect = (
     | SetTimer
     | Reply
     | Measured
+    | Noted
     | Unload
     | WriteSnapshot
 )

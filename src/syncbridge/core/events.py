@@ -98,11 +98,16 @@ class MemberJoined(Event, frozen=True):
 
 
 class MemberLeft(Event, frozen=True):
-    """It follows no more; ``heard_at`` is when its connection was last read from. ``is_gone``: not by request."""
+    """It follows no more; ``heard_at`` is when its connection was last read from. ``is_gone``: not by request.
+
+    ``cause`` is `left` (by request), `closed` (by the device), `lost`, `restart`, or the code of the error that ended
+    its connection.
+    """
 
     connection: ConnectionId
     heard_at: int
     is_gone: bool
+    cause: str = "lost"
 
 
 class MemberLagging(Event, frozen=True):

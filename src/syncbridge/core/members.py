@@ -13,13 +13,14 @@ UNTOLD = -1
 class Member:
     """One connection that follows since ``since`` (ms); told everything up to ``version``, no more while it lags."""
 
-    __slots__ = ("device", "is_lagging", "since", "version")
+    __slots__ = ("device", "is_lagging", "is_skew_told", "since", "version")
 
     def __init__(self, device: DeviceId, version: int, since: int) -> None:
         self.device = device
         self.version = version
         self.since = since
         self.is_lagging = False
+        self.is_skew_told = False
 
 
 class Members:
@@ -78,7 +79,7 @@ class Members:
         if member is None:
             return None
         copy = Member(member.device, member.version, member.since)
-        copy.is_lagging = member.is_lagging
+        copy.is_lagging, copy.is_skew_told = member.is_lagging, member.is_skew_told
         return copy
 
     def put_back(self, connection: ConnectionId, before: Member | None) -> None:

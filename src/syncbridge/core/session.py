@@ -415,6 +415,7 @@ class SessionMachine:
         # Who is active by a commit in flight is not so yet, and must not be said.
         holder = self._batch.mark if self._batch is not None else log
         said = self.members.presence(self.session, device, holder.active if holder is not None else None)
+        said.append(do.Noted("left", device, event.cause, {"heard_at": event.heard_at}))
         batch = self._batch
         if batch is not None and log is not None and any(type(there) is on.MemberJoined for there in batch.events):
             # A join in flight, its own or another's, is about to say that it is here.

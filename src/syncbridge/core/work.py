@@ -15,10 +15,14 @@ from syncbridge.core import work_conflicts, work_handoffs, work_requests
 from syncbridge.core.admission import Change, admit
 from syncbridge.core.answers import error_about
 from syncbridge.core.batch import Batch
-from syncbridge.core.effects import DropMember, Measured, Send
+from syncbridge.core.effects import DropMember, Measured, Noted, Send
 from syncbridge.core.entry import Entry
 from syncbridge.core.log import Work
+from syncbridge.core.members import Member
 from syncbridge.core.messages import Ack, Push, Reject, ServerMessage
+
+SKEW_MS_MAX = 2_000
+"""A stamp this far ahead is no jitter of an estimate: the device never asked for our time, or did not believe it."""
 
 # -- pushes -----------------------------------------------------------------------------------------------------
 
@@ -31,6 +35,8 @@ def push(batch: Batch, event: on.PushReceived) -> None:
     if member is None:
         batch.say(Send(event.connection, error_about(errors.NotJoined(), event, log.session)))
         return
+    if message.at is not None and not member.is_skew_told:
+        _note_skew(batch, message.at, member)
     expected = machine.ledger.expected(device, log.last_seq(device))
     if seq < expected:
         batch.answer(Send(event.connection, _settled(batch, event)))
@@ -79,6 +85,19 @@ def _was_made_offline(batch: Batch, message: Push) -> bool:
     return at is not None and message.intent != "progress" and batch.now_ms - at > batch.machine.limits.heartbeat_ms
 
 
+def _note_skew(batch: Batch, at: int, member: Member) -> None:
+    """A device whose stamps cannot be ours is noted, once while it follows; nothing else comes of it.
+
+    Ahead: it stamps the future. Behind: it was here all the time since, and yet the push is that old. Of one that was
+    away meanwhile nobody can tell a slow clock from an old edit.
+    """
+    off_ms = at - batch.now_ms
+    if off_ms > SKEW_MS_MAX or (off_ms < -batch.machine.limits.heartbeat_ms and at > member.since):
+        member.is_skew_told = True
+        code = "ahead" if off_ms > 0 else "behind"
+        batch.effects.append(Noted("clock", member.device, code, {"off_ms": off_ms}))
+
+
 def _settled(batch: Batch, event: on.PushReceived) -> ServerMessage:
     """The first answer to a push that is settled."""
     message, log = event.message, batch.log
@@ -107,6 +126,11 @@ def _ack(event: on.PushReceived, entry: Entry) -> Ack:
 def _reject(batch: Batch, event: on.PushReceived, fault: errors.SyncBridgeError, *, expected_seq: int = 0) -> Reject:
     log, message = batch.log, event.message
     batch.effects.append(Measured("reject", 1, fault.code))
+    detail: dict[str, int | str] = {"about": "push", "seq": message.seq, "base": message.base, "version": log.version}
+    detail["intent"] = message.intent
+    if message.at is not None:
+        detail["made_at"] = message.at
+    batch.effects.append(Noted("refused", event.device, fault.code, detail))
     is_owner_news = isinstance(
         fault, errors.StaleOwner | errors.StaleFence | errors.StalePosition | errors.SessionEnded
     )
@@ -149,6 +173,12 @@ def join(batch: Batch, event: on.MemberJoined) -> None:
     joined = batch.joined(event.connection, have, reason, message.ref)
     batch.say(Send(event.connection, joined))
     batch.say(Measured("resume", 1, joined.reason or joined.mode))
+    detail: dict[str, int | str] = {"version": log.version}
+    if position is not None:
+        detail["from"] = position.version
+        if position.epoch != log.epoch:
+            detail["epoch"] = position.epoch
+    batch.say(Noted("joined", event.device, joined.reason or joined.mode, detail))
     if position is not None:
         batch.say(Measured("continuity", 1, "lost" if joined.reason in ("epoch", "ahead") else "kept"))
     if is_new:

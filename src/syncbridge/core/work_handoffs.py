@@ -10,9 +10,9 @@ import msgspec
 from syncbridge import errors
 from syncbridge.core import events as on
 from syncbridge.core import handoffs
-from syncbridge.core.answers import error_about
+from syncbridge.core.answers import error_about, subject_of
 from syncbridge.core.batch import Batch
-from syncbridge.core.effects import Measured, Send, SendToDevice, SetTimer
+from syncbridge.core.effects import Measured, Noted, Send, SendToDevice, SetTimer
 from syncbridge.core.entry import HandoffNote, Position
 from syncbridge.core.ids import DeviceId, HandoffId
 from syncbridge.core.messages import HandoffDone, HandoffFailed, HandoffOffered, HandoffPrepare
@@ -115,6 +115,8 @@ def _tell_failed(batch: Batch, note: HandoffNote, reason: str) -> None:
     if note.target is not None and not members.has_device(note.target):
         batch.say(SendToDevice(note.target, failed))
     batch.say(Measured("handoff_failed", 1, reason))
+    if reason in ("superseded", "ended"):  # of the others an entry tells
+        batch.say(Noted("handoff", str(note.target or ""), reason, {"handoff": note.id}))
 
 
 def _withdraw(batch: Batch, note: HandoffNote, *, device: str, reason: str) -> None:
@@ -139,6 +141,9 @@ def _on_a_connection(work: Callable[[Batch, Any], None]) -> Callable[[Batch, Any
             work(batch, event)
         except errors.ClientFault as fault:
             batch.say(Send(event.connection, error_about(fault, event, batch.log.session)))
+            if not isinstance(fault, errors.NotFound):  # a stranger's asking is no news of this session
+                detail: dict[str, int | str] = {"about": subject_of(event), "version": batch.log.version}
+                batch.say(Noted("refused", event.device, fault.code, detail))
 
     return worker
 

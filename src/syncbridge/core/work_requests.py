@@ -11,7 +11,7 @@ from syncbridge._ext import diff, merge_patch
 from syncbridge.core import events as on
 from syncbridge.core.admission import Change, admit
 from syncbridge.core.batch import Batch
-from syncbridge.core.effects import Reply
+from syncbridge.core.effects import Noted, Reply
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import RequestId
 from syncbridge.core.playhead import KEY, POINTER, Anchor, of_state
@@ -27,6 +27,8 @@ def on_request(work: Callable[[Batch, Any], None]) -> Callable[[Batch, Any], Non
             work(batch, event)
         except errors.ClientFault as fault:
             batch.say(Reply(event.request, None, fault.code, fault.message, fault.members))
+            detail: dict[str, int | str] = {"about": "request", "version": batch.log.version}
+            batch.say(Noted("refused", getattr(event, "device", ""), fault.code, detail))
 
     return worker
 

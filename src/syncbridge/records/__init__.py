@@ -7,6 +7,7 @@ the migrations inside the package.
 
     records = await open_records("sqlite+aiosqlite:///data/records.db")  # migrated to the newest schema
     records.directory  # the SessionDirectory port
+    records.incidents  # the FlightRecorder port
     await records.close()  # what was noted is written
 """
 
@@ -20,6 +21,7 @@ from syncbridge.records.erasures import Erasure, Erasures
 from syncbridge.records.expiry import Expiry
 from syncbridge.records.idempotency import Claim, IdempotencyKeys, KeptAnswer
 from syncbridge.records.identities import Identities
+from syncbridge.records.incidents import Incidents
 from syncbridge.records.keys import SigningKeys
 from syncbridge.records.pairing import PairingCodes, Redeemed
 from syncbridge.records.personal import Personal
@@ -56,6 +58,7 @@ class Records:
         self.devices = Devices(database)
         self.sessions = Sessions(database)
         self.directory = Directory(database)
+        self.incidents = Incidents(database)
         self.snapshots = Snapshots(database)
         self.tokens = Tokens(database)
         self.revocations = RevocationTable(database)
@@ -74,6 +77,7 @@ class Records:
         """Pending notes are written and every connection is closed."""
         try:
             await self.directory.close()
+            await self.incidents.close()
         finally:
             await self.database.close()
 

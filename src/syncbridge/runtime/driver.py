@@ -127,10 +127,12 @@ class ConnectionDriver:
         self.outlet = None
         self.timers.clear()
         self._engine.hub.closed(self)
+        cause = "closed" if reason == CLOSED_BY_DEVICE else "lost"
         # A machine that is closed has told why already; a code that the device chose is no fault of ours or its own.
         if self.machine.state is not ConnectionState.CLOSED and reason != CLOSED_BY_DEVICE and code in FRAMING_FAULTS:
-            self._tell_error(FRAMING_FAULTS[CloseCode(code)])
-        self._engine.post_connection(self, PeerClosed(self.heard_at))
+            cause = FRAMING_FAULTS[CloseCode(code)]
+            self._tell_error(cause)
+        self._engine.post_connection(self, PeerClosed(self.heard_at, cause))
 
     # -- the engine ---------------------------------------------------------------------------------------------
 

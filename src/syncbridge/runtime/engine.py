@@ -32,6 +32,7 @@ from syncbridge.core.effects import (
     DropMember,
     Load,
     Measured,
+    Noted,
     Reply,
     Send,
     SendToDevice,
@@ -66,7 +67,9 @@ from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.limits import Limits
 from syncbridge.ports import (
     Clock,
+    FlightRecorder,
     Gatekeeper,
+    Incident,
     Outcome,
     SessionDirectory,
     StateStore,
@@ -121,6 +124,7 @@ class Engine:
         gatekeeper: Gatekeeper,
         directory: SessionDirectory,
         telemetry: Telemetry,
+        recorder: FlightRecorder,
         new_id: Callable[[], str],
         types: dict[str, SessionType] | None = None,
     ) -> None:
@@ -138,6 +142,7 @@ class Engine:
         self._call_soon = call_soon
         self._directory = directory
         self.telemetry = telemetry
+        self._recorder = recorder
         self._queue: deque[tuple[Callable[[Any, Any], None], Any, Any]] = deque()
         self._is_running = False
         self._pushes = 0
@@ -155,10 +160,11 @@ class Engine:
             Broadcast: self._broadcast,
             DropMember: self._drop_member,
             SetTimer: self._set_timer,
-            Reply: self._reply,
-            Measured: self._measured,
-            Unload: self._unload,
-            WriteSnapshot: self._write_snapshot,
+            Reply: lambda _live, effect: self._answer(effect),
+            Measured: lambda _live, effect: self.telemetry.measured(effect.name, effect.value, effect.label),
+            Noted: self._note_incident,
+            Unload: lambda live, _effect: self._drop(live),
+            WriteSnapshot: lambda _live, effect: self.store.write_snapshot(effect.snapshot),
         }
 
     # -- what is happening --------------------------------------------------------------------------------------
@@ -276,7 +282,7 @@ class Engine:
             )
             driver.give_up()
             for session in sorted(driver.machine.joined):
-                self.post_session(session, MemberLeft(driver.connection, driver.heard_at, is_gone=True))
+                self.post_session(session, MemberLeft(driver.connection, driver.heard_at, True, "internal"))
 
     def _step_session(self, session: SessionId, event: AnyEvent) -> None:
         live = self._sessions.get(session)
@@ -327,6 +333,7 @@ class Engine:
         """The machine is gone; its devices and requests are answered."""
         session = live.session
         self.telemetry.measured("machine_failures", 1.0, type(event).__name__)
+        self._note_incident(live, Noted("broken", "", type(event).__name__, {}))
         self._drop(live)
         frame = encode_message(Left(session, "internal"))
         for driver in list(self.hub.following(session)):
@@ -451,22 +458,13 @@ class Engine:
     def _on_timer(self, live: LiveSession, name: str) -> None:
         self._post_living(live, TimerFired(name))
 
-    def _reply(self, live: LiveSession, effect: Reply) -> None:
-        self._answer(effect)
-
     def _answer(self, reply: Reply) -> None:
         waiting = self._asked.pop(reply.request, None)
         if waiting is not None:
             waiting[1](reply)
 
-    def _measured(self, live: LiveSession, effect: Measured) -> None:
-        self.telemetry.measured(effect.name, effect.value, effect.label)
-
-    def _unload(self, live: LiveSession, effect: Unload) -> None:
-        self._drop(live)
-
-    def _write_snapshot(self, live: LiveSession, effect: WriteSnapshot) -> None:
-        self.store.write_snapshot(effect.snapshot)
+    def _note_incident(self, live: LiveSession, note: Noted) -> None:
+        self._recorder.note(Incident(live.session, self.now_ms, note.device, note.kind, note.code, note.detail))
 
 
 _NEVER_LOADS: Final[frozenset[type[Event]]] = frozenset(

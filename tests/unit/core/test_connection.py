@@ -210,6 +210,29 @@ def test_closed_by_us_still_leaves_its_sessions(ready: ConnectionMachine) -> Non
     assert len(ready.receive(c.PeerClosed(NOW), NOW)) == 1
 
 
+@pytest.mark.parametrize(
+    ("ending", "closing", "cause"),
+    [
+        ([c.Dismissed("device_replaced")], c.PeerClosed(NOW), "device_replaced"),
+        ([c.Draining(1_500)], c.PeerClosed(NOW, "closed"), "restart"),
+        ([c.RosterKnown(())], c.PeerClosed(NOW), "device_unknown"),
+        ([], c.PeerClosed(NOW, "closed"), "closed"),
+        ([], c.PeerClosed(NOW), "lost"),
+        ([], c.PeerClosed(NOW, "too_slow"), "too_slow"),
+    ],
+)
+def test_a_session_hears_why_its_member_left(
+    ready: ConnectionMachine, ending: list[Any], closing: c.PeerClosed, cause: str
+) -> None:
+    ready.receive(c.MessageReceived(m.Join("s1")), NOW)
+    for event in ending:
+        ready.receive(event, NOW)
+    (left,) = ready.receive(closing, NOW)
+    assert isinstance(left, c.ToSession)
+    assert isinstance(left.event, on.MemberLeft)
+    assert left.event.cause == cause
+
+
 def test_malformed_messages_are_answered_then_the_connection_is_closed(ready: ConnectionMachine) -> None:
     bad = c.MalformedReceived("bad_message", "expected an object at $.ops[3]")
     for _ in range(ready.limits.bad_messages_max):

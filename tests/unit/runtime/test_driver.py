@@ -95,3 +95,20 @@ def test_one_that_gave_way_and_does_not_go_costs_nobody_else_a_place() -> None:
     for device in devices:
         device.hang_up()
     assert (world.engine.hub.strangers, len(world.engine.hub)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "cause"),
+    [
+        (CloseCode.NORMAL, CLOSED_BY_DEVICE, "closed"),
+        (None, CONNECTION_LOST, "lost"),
+        (CloseCode.TOO_SLOW, REASONS[CloseCode.TOO_SLOW], "too_slow"),
+    ],
+)
+def test_how_a_device_left_its_session_is_recorded(code: CloseCode | None, reason: str, cause: str) -> None:
+    world = World()
+    world.create()
+    device = world.device("phone", "s1")
+    device.driver.on_close(code, reason)
+    noted = [(one.session, one.device, one.kind, one.code) for one in world.recorder.seen]
+    assert noted == [("s1", "phone", "joined", "new"), ("s1", "phone", "left", cause)]

@@ -15,7 +15,7 @@ from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, JsonObject, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.limits import Limits
-from syncbridge.ports import Admission, Identity, Outcome, Refusal, Submission
+from syncbridge.ports import Admission, Identity, Incident, Outcome, Refusal, Submission
 from syncbridge.runtime.accounts import Accounts
 from syncbridge.runtime.driver import ConnectionDriver
 from syncbridge.runtime.engine import Engine
@@ -147,6 +147,16 @@ class Directory:
         self.notes.append((session, status, version, active))
 
 
+class Recorder:
+    """Keeps every incident."""
+
+    def __init__(self) -> None:
+        self.seen: list[Incident] = []
+
+    def note(self, incident: Incident) -> None:
+        self.seen.append(incident)
+
+
 class Figures:
     def __init__(self) -> None:
         self.seen: list[tuple[str, float, str]] = []
@@ -225,6 +235,7 @@ class World:
         self.gate = Gate(self.loop)
         self.directory = Directory()
         self.figures = Figures()
+        self.recorder = Recorder()
         self._ids = itertools.count(1)
         self.engine = Engine(
             limits=self.limits,
@@ -235,6 +246,7 @@ class World:
             gatekeeper=self.gate,
             directory=self.directory,
             telemetry=self.figures,
+            recorder=self.recorder,
             new_id=lambda: f"id{next(self._ids)}",
         )
         self.accounts = Accounts(self.engine)
