@@ -18,7 +18,6 @@ import secrets
 import shutil
 import signal
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
@@ -36,12 +35,12 @@ from syncbridge.auth.upkeep import keep_up
 from syncbridge.config import Settings
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.errors import SyncBridgeError
+from syncbridge.gauges import Gauges
 from syncbridge.http import Health, build_app
 from syncbridge.lifecycle import Lifecycle
 from syncbridge.net.echo import ECHO_PATH
 from syncbridge.net.handler import Upgrade
 from syncbridge.net.options import ServerOptions, TlsFiles
-from syncbridge.net.outlet import Outlet
 from syncbridge.net.renewal import CertificateKeeper
 from syncbridge.net.server import Server, StartFailed
 from syncbridge.records import Records, open_records
@@ -152,7 +151,8 @@ class Service:
         self.server = Server(cast("ASGIApplication", api), self._make_handler, _server_options(settings))
         self.certificate: CertificateKeeper | None = None
         self._upkeep: list[asyncio.Task[None]] = []
-        self._refused: Counter[str] = Counter()  # of the door's count, how much is told already
+        self.gauges = Gauges(self.telemetry, self.engine, store, records, authority, settings.data_dir)
+        self.metrics_port: int | None = None
 
     @classmethod
     @asynccontextmanager
@@ -163,6 +163,7 @@ class Service:
         """
         async with cls.opened(settings, accept_loss=accept_loss) as service, AsyncExitStack() as stack:
             await service.lifecycle.eraser.resume()
+            await stack.enter_async_context(service._publishing_metrics())
             await service.server.start()
             stack.push_async_callback(service.drain)
             if (files := _tls_files(settings)) is not None:
@@ -230,15 +231,34 @@ class Service:
         secure = "s" if settings.tls_certificate is not None and settings.tls_port is None else ""
         base = settings.public_url.rstrip("/") or f"http{secure}://{host}:{port}"
         socket = base.replace("http", "ws", 1)
+        metrics = "" if self.metrics_port is None else f"http://{settings.metrics_host}:{self.metrics_port}/metrics"
         return [
             f"REST       {base}/v1",
             f"WebSocket  {socket}/v1/ws",
             f"API page   {base}/docs",
+            *([f"Metrics    {metrics}"] if metrics else []),
             f"Data       {settings.data_dir.resolve()}",
             f"Account    {typed_command()} account create you@example.com --url {base}",
         ]
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _publishing_metrics(self) -> AsyncIterator[None]:
+        """A port of their own has the figures, where one is set."""
+        settings = self.settings
+        if settings.metrics_port is None:
+            yield
+            return
+        try:
+            self.metrics_port, end = self.telemetry.publish(settings.metrics_host, settings.metrics_port)
+        except OSError as error:
+            place = f"{settings.metrics_host} port {settings.metrics_port}"
+            raise type(error)(error.errno, f"metrics cannot listen on {place}: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(end)
 
     def _make_handler(self, upgrade: Upgrade) -> ConnectionDriver:
         return self.engine.connect(upgrade.client_address)
@@ -246,7 +266,7 @@ class Service:
     def _start_upkeep(self) -> None:
         loop = asyncio.get_running_loop()
         self._upkeep = [
-            loop.create_task(self._every(GAUGES_EVERY_MS, self._measure)),
+            loop.create_task(self._every(GAUGES_EVERY_MS, lambda: self.gauges.read(self.server.door))),
             loop.create_task(self._every(CLOCK_EVERY_MS, self.clock.follow_wall)),
             loop.create_task(keep_up(self.authority, self.telemetry)),
             loop.create_task(self.lifecycle.retention.follow()),
@@ -263,25 +283,6 @@ class Service:
             if every_ms == GAUGES_EVERY_MS:
                 self.telemetry.measured("loop_lag_ms", max(0.0, (loop.time() - due_s) * 1000))
             work()
-
-    def _measure(self) -> None:
-        engine, telemetry = self.engine, self.telemetry
-        telemetry.measured("sessions_live", engine.live_sessions)
-        telemetry.measured("connections_open", len(engine.hub))
-        outlets = (driver.outlet for driver in engine.hub.by_connection.values())
-        queued = sum(outlet.queued_bytes for outlet in outlets if isinstance(outlet, Outlet))
-        telemetry.measured("queue_bytes", queued)
-        self._count_refusals()
-
-    def _count_refusals(self) -> None:
-        """Connections that did not become sockets are counted, and told in one line a second and reason at most."""
-        refused = self.server.door.refusals
-        for code, total in refused.items():
-            count = total - self._refused[code]
-            if count:
-                self.telemetry.measured("connection_error", count, code)
-                _log.info("websocket connection error", code=code, count=count)
-        self._refused = refused.copy()
 
 
 def serve(settings: Settings, *, accept_loss: bool = False) -> int:

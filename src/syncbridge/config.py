@@ -75,6 +75,10 @@ class Settings(BaseSettings):
         (), description="Origins whose pages may connect, as a browser sends them."
     )
     trusted_proxies: tuple[str, ...] = Field((), description="Addresses whose X-Forwarded-For is believed.")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="A port for /metrics alone; the public one has none then."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address of metrics_port; not one that the internet reaches.")
     connections_max: int = Field(10_000, ge=1, description="WebSocket connections of this process.")
     test_echo: bool = Field(
         False, description="An echo for conformance suites at /v1/test/echo; never where strangers can connect."

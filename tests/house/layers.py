@@ -111,11 +111,19 @@ LAYERS = {
     ),
     # A demonstration is a user of the client; the service it starts is a process of its own.
     "demo": Layer(_layers("errors limits _ext core wire client config") | {""}, foreign=None, banned_foreign=BACK_ENDS),
+    # Looks at an installation from outside: it reads what others wrote, and is known to the command line alone.
+    "doctor": Layer(
+        _layers("errors limits _ext core ports config net records adapters.embedded") | {""},
+        foreign=None,
+        banned_foreign=BACK_ENDS | SERVERS,
+    ),
     # The composition root: the only files that know every adapter. The package's own face loads the compiled functions.
     "": Layer(_layers("_ext")),
     "__main__": Layer(_layers("cli")),
-    "app": Layer(BELOW_THE_ROOT | {""}, foreign=None),
-    "cli": Layer(BELOW_THE_ROOT | {"", "client", "demo", "app"}, foreign=None),
+    # What the root reads of all that it put together.
+    "gauges": Layer(BELOW_THE_ROOT | {""}, foreign=None),
+    "app": Layer(BELOW_THE_ROOT | {"", "gauges"}, foreign=None),
+    "cli": Layer(BELOW_THE_ROOT | {"", "client", "demo", "doctor", "app"}, foreign=None),
 }
 
 IMPORT_LINE = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\b|c?import\s+([\w.]+))", re.MULTILINE)

@@ -86,6 +86,11 @@ class Authority:
             waiting_max=rules.argon2_waiting_max,
         )
 
+    @property
+    def passwords_pending(self) -> int:
+        """Log-ins whose password is being worked on, or waits for that."""
+        return self._passwords.pending
+
     # -- accounts and log-ins -----------------------------------------------------------------------------------
 
     async def create_account(self, email: str, password: str, plan: str = "") -> Account:

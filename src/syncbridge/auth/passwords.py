@@ -52,6 +52,11 @@ class Passwords:
         finally:
             self._pending -= 1
 
+    @property
+    def pending(self) -> int:
+        """Requests that are worked on or wait."""
+        return self._pending
+
     def is_outdated(self, stored: str) -> bool:
         """Whether the hash was made with other parameters than those in force."""
         return self._hasher.check_needs_rehash(stored)

@@ -55,6 +55,11 @@ class HttpSettings(Protocol):
         ...
 
     @property
+    def metrics_port(self) -> int | None:
+        """The port that has /metrics, None where the public one has it."""
+        ...
+
+    @property
     def pairing_url(self) -> str:
         """The page that takes a one-time code in its fragment, "" for /pair of this service."""
         ...

@@ -11,7 +11,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from syncbridge.telemetry import CONTENT_TYPE
+from syncbridge.errors import NotFound
 
 PROBE_TIMEOUT_S = 1.0
 Probe = Callable[[], bool | Awaitable[bool]]
@@ -112,8 +112,12 @@ async def ready(request: Request, response: Response) -> HealthReport:
     "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 )
 async def metrics(request: Request) -> Response:
-    """Every figure in Prometheus' text format."""
-    return Response(request.app.state.context.telemetry.page(), headers={"Content-Type": CONTENT_TYPE})
+    """Every figure in Prometheus' text format, or in OpenMetrics; `not_found` where a port of their own has them."""
+    context = request.app.state.context
+    if context.settings.metrics_port is not None:
+        raise NotFound
+    page, content_type = context.telemetry.exposed(request.headers.get("accept", ""))
+    return Response(page, headers={"Content-Type": content_type})
 
 
 def _health(request: Request) -> Health:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event, make_url
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, inspect, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -36,6 +38,9 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 4) -> None:
         parsed = make_url(url)
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.pool_size = pool_size
+        self.on_wait: Callable[[float], object] = lambda _ms: None
+        """Called with how long each piece of work waited for its connection, in ms; also where it got none."""
         self._path = Path(parsed.database) if self._is_sqlite and parsed.database else None
         self.engine: AsyncEngine = create_async_engine(
             parsed,
@@ -77,18 +82,30 @@ class Database:
             place = self._path or self.engine.url.render_as_string(hide_password=True)
             raise Unavailable(f"The records at {place} cannot be opened: {said}") from fault
 
+    async def revision(self) -> str:
+        """The schema's revision as it is; "" where there is none. Raises Unavailable."""
+        async with self.reading() as connection:
+            if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
+                return ""
+            return str((await connection.exec_driver_sql("SELECT version_num FROM alembic_version")).scalar_one())
+
+    async def server_version(self) -> tuple[int, ...]:
+        """The version of what answers: SQLite's, or the database server's. Raises Unavailable."""
+        async with self.reading() as connection:
+            return tuple(int(part) for part in connection.dialect.server_version_info or () if isinstance(part, int))
+
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection for one consistent look; nothing that is written through it stays."""
         with _translated():
-            async with self.engine.connect() as connection:
+            async with self._connected() as connection:
                 yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A connection whose changes are committed at the end, or undone by an exception."""
         with _translated():
-            async with self.engine.connect() as plain:
+            async with self._connected() as plain:
                 connection = await plain.execution_options(**{_WRITES: True})
                 async with connection.begin():
                     yield connection
@@ -110,6 +127,24 @@ class Database:
         if is_busy:
             raise Unavailable("Another process reads the records; their write-ahead log still holds what was erased.")
 
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        begin = time.perf_counter()
+        connecting = self.engine.connect()
+        try:
+            connection = await connecting.start()
+        finally:
+            self.on_wait((time.perf_counter() - begin) * 1000)
+        try:
+            yield connection
+        finally:
+            await connecting.close()
+
+    @property
+    def connections_in_use(self) -> int:
+        """Connections that somebody works with now."""
+        return int(self.engine.pool.checkedout())  # type: ignore[attr-defined]  # of the pool that is in use here
+
     async def is_healthy(self) -> bool:
         """Whether the database answers a question now."""
         try:
@@ -122,6 +157,13 @@ class Database:
     async def close(self) -> None:
         """Every connection is closed."""
         await self.engine.dispose()
+
+
+def newest_revision() -> str:
+    """The revision that `Database.migrate` leads to."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return str(ScriptDirectory.from_config(config).get_current_head())
 
 
 @contextmanager

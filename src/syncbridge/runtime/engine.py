@@ -96,12 +96,13 @@ DELTA_SAMPLE: Final = 64
 
 
 class _Trip:
-    """One batch on its way to the store and back; ``waiting`` is how many of it are not answered yet."""
+    """One batch on its way to the store and back; ``waiting`` of it are not answered, ``entries`` are committed."""
 
-    __slots__ = ("began_at", "waiting")
+    __slots__ = ("began_at", "entries", "waiting")
 
     def __init__(self) -> None:
         self.began_at = 0.0
+        self.entries = 0
         self.waiting = 0
 
 
@@ -149,7 +150,7 @@ class Engine:
         self._sessions: dict[SessionId, LiveSession] = {}
         self._batch: list[Submission] = []
         self._trip = _Trip()
-        self._in_flight: dict[TxnId, tuple[LiveSession, _Trip]] = {}
+        self._in_flight: dict[TxnId, tuple[LiveSession, _Trip, int]] = {}
         self._asked: dict[RequestId, tuple[SessionId, Callable[[Reply], None]]] = {}
         self._performers: dict[type[Any], Callable[[LiveSession, Any], None]] = {
             Load: self._load,
@@ -366,7 +367,7 @@ class Engine:
 
     def _commit(self, live: LiveSession, effect: Commit) -> None:
         txn = effect.txn
-        self._in_flight[txn.id] = (live, self._trip)
+        self._in_flight[txn.id] = (live, self._trip, len(txn.entries))
         self._batch.append(Submission(txn, live.fanout.journal(txn.entries)))
         if len(self._batch) == 1:
             self._trip.began_at = time.perf_counter()
@@ -378,7 +379,6 @@ class Engine:
             return
         trip, self._trip = self._trip, _Trip()
         trip.waiting = len(batch)
-        self.telemetry.measured("commit_entries", sum(len(submission.bodies) for submission in batch))
         try:
             self.store.submit(batch, self._on_outcome)
         except Exception:
@@ -392,10 +392,11 @@ class Engine:
         known = self._in_flight.pop(outcome.txn, None)
         if known is None:
             return
-        live, trip = known
+        live, trip, count = known
         event: AnyEvent
         if type(outcome) is WasCommitted:
             event = Committed(outcome.txn)
+            trip.entries += count
             self._note(live)
         elif isinstance(outcome, WasConflict):
             event = Conflicted(outcome.txn, outcome.entries, outcome.digests)
@@ -409,6 +410,8 @@ class Engine:
         trip.waiting -= 1
         if not trip.waiting:
             self.telemetry.measured("sync_ms", (time.perf_counter() - trip.began_at) * 1000)
+            if trip.entries:
+                self.telemetry.measured("commit_entries", trip.entries)
 
     def _note(self, live: LiveSession) -> None:
         """The directory hears what is committed now: here the log has not run ahead again."""

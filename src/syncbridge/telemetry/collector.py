@@ -13,13 +13,16 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
     generate_latest,
+    start_http_server,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from syncbridge.ports import Clock
 from syncbridge.telemetry.metrics import METRICS, Feed, Metric
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+_OPENMETRICS = "application/openmetrics-text"
 LABELS_MAX = 64
 """Values of one label; the next ones are counted as `other`, so that a peer's choice never grows the page."""
 ROUTES_MAX = 1_000
@@ -77,9 +80,36 @@ class PrometheusTelemetry:
         pair[0].inc()
         pair[1].observe(seconds)
 
+    def built(self, *, version: str, python: str, core: str) -> None:
+        """`syncbridge_build_info` says what this process is made of."""
+        collector = self._collectors["syncbridge_build_info"]
+        assert isinstance(collector, Gauge)
+        collector.labels(version, python, core).set(1)
+
     def page(self) -> bytes:
-        """Prometheus' text format, version 0.0.4."""
+        """Prometheus' text format."""
         return generate_latest(self.registry)
+
+    def exposed(self, accept: str) -> tuple[bytes, str]:
+        """The page and its content type: OpenMetrics for who takes it, else Prometheus' text format.
+
+        Which version is ours to choose, whatever the header asks for: it is a stranger's.
+        """
+        if _OPENMETRICS in accept:
+            page: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            return page, openmetrics.CONTENT_TYPE_LATEST
+        return self.page(), CONTENT_TYPE
+
+    def publish(self, host: str, port: int) -> tuple[int, Callable[[], None]]:
+        """The page is served at this address by a thread of its own; (the port, what ends it). Raises OSError."""
+        server, thread = start_http_server(port, host, self.registry)
+
+        def end() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return server.server_port, end
 
     def _counter(self, name: str) -> Counter:
         collector = self._collectors[name]

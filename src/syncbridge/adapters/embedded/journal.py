@@ -333,6 +333,10 @@ class Journal:
         snapshot = replace(read.stored.snapshot, heard=newest.heard)
         return replace(read, stored=replace(read.stored, snapshot=snapshot))
 
+    def last_rows(self, session: SessionId) -> list[JournalRow]:
+        """Enough of the log's end for most repeats and conflicts; `since` has the rest. NotThere, Damage."""
+        return self.read(session, self._limits.snapshot_entries_max).rows
+
     def state_at(self, session: SessionId, version: int) -> StoredLog:
         """A snapshot at or before `version` and the entries after it up to `version`. NotThere, Damage."""
         head = self.found(session)

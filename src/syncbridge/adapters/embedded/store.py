@@ -104,7 +104,7 @@ class SqliteStore:
         self._readings: dict[SessionId, list[Callable[[StoreFault | None], None]]] = {}
         self._erasing: set[SessionId] = set()
         self._generation = 0
-        self._unsettled = 0
+        self.commits_waiting = 0  # for the disk
         self._heard_at = 0.0
         self._worker = JournalWorker(
             self._directory, journal, partial(self._open_journal, self._directory.database), post, self._settle
@@ -149,8 +149,12 @@ class SqliteStore:
         self._directory.close()
 
     def is_healthy(self) -> bool:
-        is_late = self._unsettled > 0 and time.monotonic() - self._heard_at > self._limits.store_timeout_ms / 1000
+        is_late = self.commits_waiting > 0 and time.monotonic() - self._heard_at > self._limits.store_timeout_ms / 1000
         return self._worker.is_alive() and not self._worker.is_failing and not is_late
+
+    def watch_groups(self, told: Callable[[float], None]) -> None:
+        """``told`` is called with how long each group of commits took to reach the disk, in ms."""
+        self._worker.on_group = told
 
     def memory_held(self) -> tuple[int, int]:
         """How many sessions' tails are in memory, and the bytes of their entries' bodies."""
@@ -260,7 +264,7 @@ class SqliteStore:
     def _settle(self, group: tuple[list[Write], Fate]) -> None:
         """The group's fate is known: everyone in it is answered, in order."""
         writes, fate = group
-        self._unsettled -= len(writes)
+        self.commits_waiting -= len(writes)
         self._heard_at = time.monotonic()
         if fate is not Fate.ON_DISK and writes[-1].generation == self._generation:
             self._generation += 1
@@ -345,7 +349,7 @@ class SqliteStore:
             self._go_on(session, fault)
             self._evict()
 
-        self._ask(Ask(lambda journal: _last_rows(journal, session, self._limits), take, session))
+        self._ask(Ask(lambda journal: journal.last_rows(session), take, session))
 
     def _go_on(self, session: SessionId, fault: StoreFault | None) -> None:
         """Everything that waited for the session is done, in the order it was asked."""
@@ -485,15 +489,10 @@ class SqliteStore:
     # -- the worker ---------------------------------------------------------------------------------------------
 
     def _put(self, writes: list[Write]) -> None:
-        if not self._unsettled:
+        if not self.commits_waiting:
             self._heard_at = time.monotonic()
-        self._unsettled += len(writes)
+        self.commits_waiting += len(writes)
         self._worker.put(writes)
 
     def _ask(self, ask: Ask) -> None:
         self._worker.put(ask)
-
-
-def _last_rows(journal: Journal, session: SessionId, limits: Limits) -> list[JournalRow]:
-    """Enough of the log's end for most repeats and conflicts; `Journal.since` has the rest."""
-    return journal.read(session, limits.snapshot_entries_max).rows

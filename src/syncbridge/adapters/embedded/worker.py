@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
@@ -111,6 +112,8 @@ class JournalWorker:
         self._settled = settled
         self._queue: SimpleQueue[Job] = SimpleQueue()
         self._failed_generation = -1
+        self.on_group: Callable[[float], None] = _ignore
+        """Called, like an answer, with how long each group of commits took, in ms."""
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self.is_failing = False
 
@@ -187,6 +190,7 @@ class JournalWorker:
         fate = Fate.ON_DISK
         snapshots: list[SnapshotToKeep] = []
         last_id = 0
+        begin = time.perf_counter()
         try:
             journal = self._opened()
             rows = []
@@ -214,7 +218,10 @@ class JournalWorker:
             for write in live:
                 if not write.row_id and not write.is_foreign:
                     write.found = self._rows_since(write.submission.txn)
-        self._tell([(self._settled, (group, what)) for group, what in ((refused, Fate.REFUSED), (live, fate)) if group])
+        answers: list[Answer] = [
+            (self._settled, (group, what)) for group, what in ((refused, Fate.REFUSED), (live, fate)) if group
+        ]
+        self._tell([*answers, (self.on_group, (time.perf_counter() - begin) * 1000)])
         if fate is Fate.ON_DISK:
             # After the answers: a system call gives up the GIL, and they need not wait for it. A crash in between
             # loses nothing; only, a loss of just this group on top of it would not be noticed.
