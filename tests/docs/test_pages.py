@@ -187,7 +187,7 @@ def commands() -> list[str]:
 def test_a_command_in_a_page_exists_with_its_options(line: str) -> None:
     words = line.partition("syncbridge ")[2].split()
     command: Any = ROOT_COMMAND
-    while words and (inner := getattr(command, "commands", None)) is not None:
+    while words and words[0][0] != "-" and (inner := getattr(command, "commands", None)) is not None:
         command = inner.get(words.pop(0))
         assert command is not None, line
     options = {name for parameter in command.params for name in parameter.opts}

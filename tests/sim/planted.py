@@ -306,7 +306,8 @@ def _gap_ignored(real: Any) -> Any:
 
 
 def _content_in_incident(_real: Any) -> Any:
-    return lambda kind, device, code, detail: do.Noted(kind, device, code, {**detail, "state": {"a": 1}})
+    state: Any = {"a": 1}
+    return lambda kind, device, code, detail: do.Noted(kind, device, code, {**detail, "state": state})
 
 
 BUGS = (

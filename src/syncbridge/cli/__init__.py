@@ -1,6 +1,7 @@
 """The command line: ``syncbridge COMMAND``. Thin: each command reads its words and calls what does the work.
 
-Ends with 0 when it did what it says, 1 when that was refused or failed, 2 for wrong words. Results go to standard
+Ends with 0 when it did what it says, 1 when that was refused or failed, 2 for wrong words (`doctor` alone ends with
+what it found). Results go to standard
 output, everything else to standard error. Heavy imports wait until their command runs, so that ``--help`` is quick.
 """
 
@@ -12,7 +13,7 @@ from typing import Annotated
 import typer
 
 from syncbridge import __version__
-from syncbridge.cli import accounts, keys, operating, retention, sessions
+from syncbridge.cli import accounts, doctor, keys, operating, retention, sessions
 from syncbridge.errors import SyncBridgeError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ accounts.add_to(app)
 keys.add_to(app)
 sessions.add_to(app)
 retention.add_to(app)
+doctor.add_to(app)
 
 
 def _show_version(is_asked: bool) -> None:

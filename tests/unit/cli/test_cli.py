@@ -57,6 +57,7 @@ def test_help_names_every_command(run: Run) -> None:
         "revoke",
         "keys",
         "sessions",
+        "doctor",
         "config",
         "migrate",
         "openapi",

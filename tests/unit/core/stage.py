@@ -15,6 +15,7 @@ from syncbridge.core.log import founding
 from syncbridge.core.session import SessionMachine
 from syncbridge.core.session_types import SESSION_TYPES
 from syncbridge.limits import Limits
+from syncbridge.ports import Incident
 
 NOW_MS = 1_700_000_000_000
 ACCOUNT = AccountId("anna")
@@ -36,6 +37,7 @@ class Stage:
         self.timers: dict[str, int] = {}
         self.inbox: dict[str, list[m.ServerMessage]] = {}
         self.effects: list[do.AnyEffect] = []
+        self.incidents: list[Incident] = []
         self.seq: dict[str, int] = {}
         self.session = SessionId("s1")
         first = SESSION_TYPES[kind].initial_state() if state is None else state
@@ -121,6 +123,8 @@ class Stage:
                         self.timers[name] = at_ms
                     case do.Reply(request=request):
                         self.replies[str(request)] = effect
+                    case do.Noted(kind=kind, device=device, code=code, detail=detail):
+                        self.incidents.append(Incident(self.session, self.now_ms, device, kind, code, detail))
                     case _:
                         pass
 

@@ -37,6 +37,18 @@ class MarkRead(NamedTuple):
     counter: int
 
 
+def read_mark(path: Path) -> MarkRead | None:
+    """The mark in the directory `path`; None where there is none. ValueError where it is damaged."""
+    try:
+        text = (path / MARK).read_bytes()
+    except FileNotFoundError:
+        return None
+    fields = text.split()
+    if len(fields) != 3 or int(fields[2], 16) != zlib.crc32(b" ".join(fields[:2])):
+        raise ValueError("the mark fails its checksum")
+    return MarkRead(fields[0].decode(), int(fields[1]))
+
+
 class DataDirectory:
     """The directory `path`, made for this user alone (0700), held by this process until `close`."""
 
@@ -68,14 +80,7 @@ class DataDirectory:
 
     def read_mark(self) -> MarkRead | None:
         """The mark; None where there is none. ValueError where it is damaged."""
-        try:
-            text = self._mark_path.read_bytes()
-        except FileNotFoundError:
-            return None
-        fields = text.split()
-        if len(fields) != 3 or int(fields[2], 16) != zlib.crc32(b" ".join(fields[:2])):
-            raise ValueError("the mark fails its checksum")
-        return MarkRead(fields[0].decode(), int(fields[1]))
+        return read_mark(self.path)
 
     def write_mark(self, store_id: str, counter: int) -> None:
         """The mark says `counter`: in the page cache, so it survives the process but perhaps not the machine."""

@@ -113,23 +113,29 @@ class Journal:
         self._limits = limits
         self._retention = retention
         self._history_entries_max = history_entries_max
+        self.db = self._connect(path)
+        try:
+            self._prepare()
+            self.set_aside = {session for (session,) in self.db.execute("SELECT session FROM set_aside")}
+        except BaseException:
+            self.db.close()
+            raise
+
+    def _connect(self, path: Path) -> sqlite3.Connection:
         # A statement for each size of a group: preparing one of 64 rows takes 0.4 ms.
-        self.db = sqlite3.connect(
+        return sqlite3.connect(
             path,
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=STATEMENT_ROWS_MAX + 64,
         )
-        try:
-            self.db.execute("PRAGMA journal_mode = WAL")
-            self.db.execute("PRAGMA synchronous = FULL")
-            self.db.execute("PRAGMA secure_delete = ON")
-            migrate(self.db)
-            self.set_aside = {session for (session,) in self.db.execute("SELECT session FROM set_aside")}
-        except BaseException:
-            self.db.close()
-            raise
+
+    def _prepare(self) -> None:
+        self.db.execute("PRAGMA journal_mode = WAL")
+        self.db.execute("PRAGMA synchronous = FULL")
+        self.db.execute("PRAGMA secure_delete = ON")
+        migrate(self.db)
 
     def close(self) -> None:
         """The write-ahead log is folded into the file, unless somebody else still reads it."""

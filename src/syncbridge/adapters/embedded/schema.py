@@ -94,6 +94,16 @@ def migrate(db: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> N
         db.executescript(f"BEGIN; {migrations[step]}; PRAGMA user_version = {step + 1}; COMMIT;")
 
 
+def require_newest(db: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """CannotOpen where the schema is another than this program's: for who only reads, and must not migrate."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version != len(migrations):
+        raise CannotOpen(
+            f"the session journal has schema version {version}, this program reads version {len(migrations)};"
+            " use the program that serves it"
+        )
+
+
 def is_as_made(db: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> bool:
     """Whether tables, indexes and trigger are word for word those that the migrations make."""
     question = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name"

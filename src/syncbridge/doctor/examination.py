@@ -1,0 +1,55 @@
+"""The whole examination: every check, in the order in which one leans on the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from syncbridge.config import Settings
+from syncbridge.doctor.certificates import check_certificate
+from syncbridge.doctor.clock import check_clock
+from syncbridge.doctor.configuration import check_configuration
+from syncbridge.doctor.findings import Finding, problem
+from syncbridge.doctor.keys import check_records
+from syncbridge.doctor.machine import check_machine
+from syncbridge.doctor.service import check_service
+from syncbridge.doctor.storage import check_storage
+from syncbridge.doctor.versions import check_versions
+
+
+async def examine(settings: Settings, url: str | None = None) -> list[Finding]:
+    """Every finding. A check that breaks is a finding too, and keeps no other from being made."""
+    findings: list[Finding] = []
+    findings += _made("versions", check_versions)
+    findings += _made("config", lambda: check_configuration(settings))
+    findings += _made("certificate", lambda: check_certificate(settings))
+    findings += _made("storage", lambda: check_storage(settings))
+    findings += await _awaited(settings)
+    findings += _made("clock", lambda: check_clock(settings))
+    findings += _made("machine", lambda: check_machine(settings))
+    if url is not None:
+        findings += await asyncio.to_thread(_made, "service", lambda: check_service(url))
+    return findings
+
+
+def _made(check: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    try:
+        return list(look())
+    except Exception as error:  # noqa: BLE001 - the doctor must not fall ill of what it finds
+        return [_broken(check, error)]
+
+
+async def _awaited(settings: Settings) -> list[Finding]:
+    try:
+        return await check_records(settings)
+    except Exception as error:  # noqa: BLE001 - as above
+        return [_broken("records", error)]
+
+
+def _broken(check: str, error: Exception) -> Finding:
+    return problem(
+        check,
+        f"it could not be looked at: {type(error).__name__}: {error}",
+        "What is wrong here keeps the doctor from looking; the service may meet it too.",
+        "look at what the sentence names; if it names nothing of yours, report it",
+    )

@@ -1,0 +1,33 @@
+"""The records as an onlooker reads them: nothing is made, migrated or changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from syncbridge.config import Settings
+from syncbridge.errors import Unavailable
+from syncbridge.records.database import Database
+
+
+def records_file(settings: Settings) -> Path | None:
+    """The file of the records; None where they are in a database server."""
+    url = make_url(settings.records_url)
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+@asynccontextmanager
+async def looking_at_records(settings: Settings) -> AsyncIterator[Database]:
+    """The database of the records. Raises Unavailable, with a sentence for the operator."""
+    file = records_file(settings)
+    if file is not None and not file.exists():
+        raise Unavailable(f"there are no records at {file}: no service was ever started there")
+    url = settings.records_url if file is None else f"sqlite+aiosqlite:///{file.resolve().as_uri()}?mode=ro&uri=true"
+    database = Database(url, pool_size=1)
+    try:
+        yield database
+    finally:
+        await database.close()
