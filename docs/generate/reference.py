@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from docs.generate import asyncapi, schemas
+from docs.generate import asyncapi, events, schemas
 from syncbridge import bounds, config, errors
 from syncbridge.core.session_types import SESSION_TYPES, Range, SessionType
 from syncbridge.telemetry import metrics
@@ -125,6 +125,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "limits": limits,
     "fixed-limits": fixed_limits,
     "metrics": metrics.table,
+    "log-events": events.table,
     "errors": errors.table,
     **{f"bad-{family.lower()}": partial(bad_input.page, family) for family in bad_input.CLAUSES},
 }

@@ -20,6 +20,7 @@ from syncbridge.net.outlet import Outlet
 from syncbridge.records import Records
 from syncbridge.runtime.engine import Engine
 from syncbridge.telemetry import PrometheusTelemetry
+from syncbridge.wire.handshake import ORIGIN_FORBIDDEN
 
 DISK_EVERY: Final = 10
 """The disk is asked at every so many looks: it changes slowly, and may answer slowly."""
@@ -69,7 +70,7 @@ class Gauges:
         measured("passwords_pending", self._authority.passwords_pending)
         self._take_over("connection_closed", Counter({str(code or "none"): n for code, n in door.closes.items()}))
         # Told in one line a second and reason at most: whoever knocks a thousand times a second fills no disk.
-        self._take_over("connection_error", door.refusals, self._tell_refusals)
+        self._take_over("connection_error", door.refusals, lambda code, count: _tell_refusals(door, code, count))
 
     def _of_storage(self) -> None:
         measured, records = self._telemetry.measured, self._records
@@ -100,5 +101,11 @@ class Gauges:
                     tell(label, count)
         self._told[figure] = totals.copy()
 
-    def _tell_refusals(self, code: str, count: int) -> None:
-        _log.info("websocket connection error", code=code, count=count)
+
+def _tell_refusals(door: Door, code: str, count: int) -> None:
+    told: dict[str, object] = {}
+    if code == ORIGIN_FORBIDDEN.code:
+        # Whose page it was, so that an operator can allow it; printable, short and few.
+        told["origins"] = list(door.origins_refused)
+        door.origins_refused.clear()
+    _log.info("websocket connection error", code=code, count=count, **told)

@@ -1,4 +1,7 @@
-"""Health: alive (the loop turns), ready (send traffic here), and the whole picture for people."""
+"""Health: alive (the loop turns), ready (send traffic here), and the whole picture for people and monitors.
+
+It says which dependency is down, never why: what a driver says of an address or a user is for the log.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
@@ -14,12 +18,15 @@ from pydantic import BaseModel, Field
 from syncbridge.errors import NotFound
 
 PROBE_TIMEOUT_S = 1.0
+KEPT_MS = 500
+"""So long a report is given again: who asks a thousand times a second asks the dependencies twice."""
 Probe = Callable[[], bool | Awaitable[bool]]
 
 
 class Dependency(BaseModel):
     """One thing that the service leans on."""
 
+    name: str
     status: Literal["up", "down"]
     is_critical: bool = Field(description="Whether the service is of no use without it.")
     latency_ms: float
@@ -30,15 +37,25 @@ class HealthReport(BaseModel):
 
     status: Literal["healthy", "degraded", "draining", "unhealthy"]
     version: str
+    timestamp: str = Field(description="When they were asked (RFC 3339).", examples=["2026-11-25T12:00:00Z"])
+    uptime: int = Field(description="Whole seconds since the start.")
     uptime_s: float
     dependencies: dict[str, Dependency]
 
 
 class Health:
-    """Knows the dependencies and asks them; the composition root tells it which there are."""
+    """Knows the dependencies and asks them; the composition root tells it which there are.
 
-    def __init__(self, version: str) -> None:
+    Cost  a report asks every dependency once; reports within ``kept_ms`` of it are the same one, also those that are
+          asked for while it is made.
+    """
+
+    def __init__(self, version: str, *, kept_ms: int = KEPT_MS) -> None:
         self._version = version
+        self._kept_ms = kept_ms
+        self._kept: HealthReport | None = None
+        self._kept_at_s = 0.0
+        self._asking = asyncio.Lock()
         self._started_at_s = time.monotonic()
         self._probes: dict[str, tuple[Probe, bool]] = {}
         self._is_draining = False
@@ -50,12 +67,22 @@ class Health:
     def drain(self) -> None:
         """No new traffic, please: not ready from now on, though alive."""
         self._is_draining = True
+        self._kept = None
 
     async def report(self) -> HealthReport:
-        """The picture now; ends within `PROBE_TIMEOUT_S`, whatever hangs."""
+        """The picture now, or of a moment ago; ends within twice `PROBE_TIMEOUT_S`, whatever hangs."""
+        async with self._asking:
+            if self._kept is None or time.monotonic() - self._kept_at_s >= self._kept_ms / 1000:
+                self._kept = await self._ask_all()
+                self._kept_at_s = time.monotonic()
+            return self._kept
+
+    async def _ask_all(self) -> HealthReport:
         answers = await asyncio.gather(*(self._ask(probe) for probe, _ in self._probes.values()))
         dependencies = {
-            name: Dependency(status="up" if is_up else "down", is_critical=is_critical, latency_ms=round(took_ms, 3))
+            name: Dependency(
+                name=name, status="up" if is_up else "down", is_critical=is_critical, latency_ms=round(took_ms, 3)
+            )
             for (name, (_, is_critical)), (is_up, took_ms) in zip(self._probes.items(), answers, strict=True)
         }
         down = [one for one in dependencies.values() if one.status == "down"]
@@ -66,10 +93,13 @@ class Health:
             status = "draining"
         elif down:
             status = "degraded"
+        uptime_s = time.monotonic() - self._started_at_s
         return HealthReport(
             status=status,
             version=self._version,
-            uptime_s=round(time.monotonic() - self._started_at_s, 3),
+            timestamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            uptime=int(uptime_s),
+            uptime_s=round(uptime_s, 3),
             dependencies=dependencies,
         )
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from syncbridge.net.handover import SocketProtocol
 
 
+ORIGINS_TOLD_MAX = 3
+ORIGIN_CHARS_MAX = 100
+
+
 class Newcomer(Protocol):
     """A connection whose first request has not fully arrived."""
 
@@ -49,6 +53,7 @@ class Door:
         "is_draining",
         "opened_total",
         "options",
+        "origins_refused",
         "refusals",
         "sockets",
     )
@@ -62,6 +67,7 @@ class Door:
         self.is_draining = False
         self.opened_total = 0
         self.refusals: Counter[str] = Counter()
+        self.origins_refused: dict[str, None] = {}
         self.closes: Counter[int | None] = Counter()
 
     @property
@@ -84,6 +90,11 @@ class Door:
     def settle(self, newcomer: Newcomer) -> None:
         """`newcomer` is none any more: its request has arrived, or it is gone."""
         self._newcomers.pop(newcomer, None)
+
+    def refuse_origin(self, origin: str) -> None:
+        """The page's origin is told in the log, with the count of refusals: a few, and not whole where it is long."""
+        if len(self.origins_refused) < ORIGINS_TOLD_MAX:
+            self.origins_refused[origin[:ORIGIN_CHARS_MAX]] = None
 
     def has_no_room(self, connections_count: int) -> bool:
         """Whether one more connection of any kind would be too many; REST keeps places when sockets fill theirs."""

@@ -42,6 +42,7 @@ from syncbridge.wire.handshake import (
     HEAD_TOO_LARGE,
     INTERNAL,
     MALFORMED,
+    ORIGIN_FORBIDDEN,
     UPGRADE_REQUIRED,
     Acceptance,
     Refusal,
@@ -49,6 +50,7 @@ from syncbridge.wire.handshake import (
     canonical_request,
     client_address,
     decide,
+    printable,
 )
 
 _logger = logging.getLogger("syncbridge.net")
@@ -384,6 +386,8 @@ class EntranceProtocol(HttpToolsProtocol):
         verdict = decide(head, endpoint.rules)
         if isinstance(verdict, Acceptance):
             verdict = self._door.refusal() or (verdict if self.parser.should_upgrade() else UPGRADE_REQUIRED)
+        if verdict is ORIGIN_FORBIDDEN:
+            self._door.refuse_origin(printable(b", ".join(head.values(b"origin"))))
         if isinstance(verdict, Refusal):
             raise _Refused(verdict)
         self._acceptance = (endpoint, verdict)

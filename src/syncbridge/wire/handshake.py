@@ -180,7 +180,7 @@ def _accept(head: RequestHead, rules: HandshakeRules) -> Acceptance | Refusal:
         key=keys[0],
         subprotocol=SUBPROTOCOL if SUBPROTOCOL.encode() in head.tokens(b"sec-websocket-protocol") else None,
         origin=origin,
-        user_agent=_printable(agents[0])[:USER_AGENT_CHARS_MAX] if agents else "",
+        user_agent=printable(agents[0])[:USER_AGENT_CHARS_MAX] if agents else "",
     )
 
 
@@ -193,7 +193,7 @@ def _is_nonce(key: bytes) -> bool:
         return False
 
 
-def _printable(value: bytes) -> str:
+def printable(value: bytes) -> str:
     """ASCII that can go into a log line: whatever else was sent shows as a question mark."""
     return "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in value)
 
@@ -221,5 +221,5 @@ def client_address(peer: str, forwarded_for: Iterable[bytes], trusted_proxies: f
     hops = [hop.strip().decode("latin-1") for value in forwarded_for for hop in value.split(b",")]
     for hop in reversed(hops):
         if hop not in trusted_proxies:
-            return _printable(hop.encode("latin-1"))[:64] if hop else peer
+            return printable(hop.encode("latin-1"))[:64] if hop else peer
     return peer

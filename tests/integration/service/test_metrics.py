@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 import websockets
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
@@ -178,3 +179,18 @@ async def test_a_port_for_figures_that_is_taken_is_named(service: Service, tmp_p
     with pytest.raises(OSError, match=f"metrics cannot listen on 127.0.0.1 port {service.server.port}"):
         async with Service.running(taken):
             raise AssertionError("it started")
+
+
+async def test_a_refused_origin_is_told_so_that_it_can_be_allowed(ann: Client, service: Service) -> None:
+    hostile = "https://evil\t.example" + "x" * 500
+    for origin in ("https://app.example", "https://app.example", hostile, "null", "https://a", "https://b"):
+        with pytest.raises(websockets.InvalidStatus):
+            await websockets.connect(ann.base.replace("http", "ws", 1) + "/v1/ws", origin=websockets.Origin(origin))
+    with structlog.testing.capture_logs() as logs:
+        service.gauges.read(service.server.door)
+        service.gauges.read(service.server.door)
+    (line,) = [line for line in logs if line.get("code") == "origin_forbidden"]
+    assert (line["event"], line["count"]) == ("websocket connection error", 6)
+    assert line["origins"][0] == "https://app.example"
+    assert (len(line["origins"]), max(map(len, line["origins"]))) == (3, 100)
+    assert all(origin.isprintable() for origin in line["origins"])

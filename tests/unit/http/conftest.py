@@ -60,7 +60,7 @@ async def make_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
 
     async def make(rules: AuthRules = RULES, **keys: Any) -> World:
         settings = Settings(data_dir=tmp_path, auth=rules, **keys)
-        service, clock, health = FakeService(), MovedClock(), Health(__version__)
+        service, clock, health = FakeService(), MovedClock(), Health(__version__, kept_ms=0)
         records = await open_records(settings.records_url)
         plans = Plans(settings.plans, settings.default_plan)
         authority = await open_authority(records, settings.auth, settings.limits, clock, plans)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from html.parser import HTMLParser
 
 import httpx
@@ -101,8 +102,10 @@ async def test_health_tells_each_dependency_and_readiness_follows_the_critical_o
         world.health.drain()
         assert await statuses() == (200, "draining", 503, 200)
         body = (await client.get("/health")).json()
-    assert set(body) == {"status", "version", "uptime_s", "dependencies"}
+    assert set(body) == {"status", "version", "timestamp", "uptime", "uptime_s", "dependencies"}
+    assert datetime.fromisoformat(body["timestamp"]).tzinfo is not None
     assert body["dependencies"].keys() == {"records", "store", "broker"}
+    assert {one["name"] for one in body["dependencies"].values()} == {"records", "store", "broker"}
 
 
 async def test_probe_that_breaks_counts_as_down(world: World) -> None:
