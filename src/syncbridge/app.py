@@ -51,9 +51,12 @@ from syncbridge.runtime.engine import Engine
 from syncbridge.runtime.service import LiveSessionService
 from syncbridge.runtime.timers import CallAt, Cancellable
 from syncbridge.telemetry import PrometheusTelemetry
+from syncbridge.telemetry.traces import Traces, TracesUnavailable, open_traces
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIApplication
+
+    from syncbridge.telemetry.traces import AsgiApp
 
 GAUGES_EVERY_MS: Final = 1_000
 CLOCK_EVERY_MS: Final = 10_000
@@ -110,6 +113,7 @@ class Service:
         self.records = records
         self.authority = authority
         self.telemetry = PrometheusTelemetry(clock)
+        self.traces = _traces_of(settings)
         types = session_types_of(settings)
         self.engine = Engine(
             limits=settings.limits,
@@ -119,7 +123,7 @@ class Service:
             store=store,
             gatekeeper=AccountGatekeeper(authority),
             directory=records.directory,
-            telemetry=self.telemetry,
+            telemetry=self.telemetry if self.traces is None else self.traces.before(self.telemetry, clock),
             recorder=records.incidents,
             new_id=make_ids(),
             types=types,
@@ -148,7 +152,8 @@ class Service:
             health_report=self.health,
             session_types=types,
         )
-        self.server = Server(cast("ASGIApplication", api), self._make_handler, _server_options(settings))
+        asgi = api if self.traces is None else self.traces.around(cast("AsgiApp", api))
+        self.server = Server(cast("ASGIApplication", asgi), self._make_handler, _server_options(settings))
         self.certificate: CertificateKeeper | None = None
         self._upkeep: list[asyncio.Task[None]] = []
         self.gauges = Gauges(self.telemetry, self.engine, store, records, authority, settings.data_dir)
@@ -199,7 +204,10 @@ class Service:
             plans = Plans(settings.plans, settings.default_plan)
             authority = await open_authority(records, settings.auth, settings.limits, clock, plans, settings.issuers)
             stack.callback(authority.close)
-            yield cls(settings, clock=clock, store=store, records=records, authority=authority)
+            service = cls(settings, clock=clock, store=store, records=records, authority=authority)
+            if service.traces is not None:
+                stack.push_async_callback(asyncio.to_thread, service.traces.close)
+            yield service
 
     async def drain(self) -> None:
         """Nobody is connected any more, and nothing that was read is unanswered. May be called again.
@@ -293,7 +301,7 @@ def serve(settings: Settings, *, accept_loss: bool = False) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(settings, accept_loss=accept_loss))
-    except (CannotOpen, StartFailed, SyncBridgeError, OSError) as error:
+    except (CannotOpen, StartFailed, TracesUnavailable, SyncBridgeError, OSError) as error:
         _log.error("cannot start", reason=getattr(error, "strerror", None) or str(error))
         return 1
 
@@ -334,6 +342,18 @@ async def _serve(settings: Settings, *, accept_loss: bool) -> int:
         await service.drain()
     _log.info("stopped; everything acknowledged is on disk")
     return 0
+
+
+def _traces_of(settings: Settings) -> Traces | None:
+    """The way to the collector; None, and nothing of it imported, where there is none."""
+    if not settings.otel_endpoint:
+        return None
+    return open_traces(
+        settings.otel_endpoint,
+        sample_ratio=settings.otel_sample_ratio,
+        version=__version__,
+        instance=secrets.token_hex(8),
+    )
 
 
 def _post_of(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], None]:

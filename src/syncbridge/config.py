@@ -79,6 +79,10 @@ class Settings(BaseSettings):
         None, ge=0, le=65535, description="A port for /metrics alone; the public one has none then."
     )
     metrics_host: str = Field("127.0.0.1", description="Address of metrics_port; not one that the internet reaches.")
+    otel_endpoint: str = Field(
+        "", description="OpenTelemetry collector (OTLP over HTTP), like http://127.0.0.1:4318. Empty: no traces."
+    )
+    otel_sample_ratio: float = Field(0.1, ge=0, le=1, description="Share of traces that is recorded.")
     connections_max: int = Field(10_000, ge=1, description="WebSocket connections of this process.")
     test_echo: bool = Field(
         False, description="An echo for conformance suites at /v1/test/echo; never where strangers can connect."
@@ -140,6 +144,13 @@ class Settings(BaseSettings):
             if scheme not in ("http", "https") or not separator or not rest or "/" in rest or origin != origin.lower():
                 raise ValueError(f"expected lower-case origins like https://app.example.com, got {origin!r}")
         return origins
+
+    @field_validator("otel_endpoint")
+    @classmethod
+    def _judge_collector(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError(f"expected an address like http://127.0.0.1:4318, got {url!r}")
+        return url
 
     @field_validator("database_url")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
 from syncbridge import __version__
@@ -52,6 +53,14 @@ RATE_HEADERS = {
     "X-RateLimit-Reset": "Seconds until as many as the limit may be made again.",
 }
 """On every answer but those of health and metrics."""
+_NO_TELEMETRY_OF_ITS_OWN: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""The framework's spans hold paths, queries and the texts of exceptions: ours (`telemetry.traces`) hold none."""
 
 _RESOURCES = (
     *(accounts, privacy, auth, devices, sessions, state, handoffs, pairing, snapshots, history, conflicts),
@@ -128,6 +137,7 @@ def bare_app() -> FastAPI:
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        telemetry=_NO_TELEMETRY_OF_ITS_OWN,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         responses={
             429: {
