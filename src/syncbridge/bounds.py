@@ -165,6 +165,7 @@ RHYTHMS: dict[str, str] = {
     "net.shutdown_grace_ms": "how long an ending may take",
     "net.read_buffer_bytes": "memory of an idle connection; the rest waits in the kernel",
     "net.read_bytes_max": "how much at a time; the rest waits in the kernel",
+    "otel_sample_ratio": "how many",
     "auth.key_rotate_ms": "how often",
     "auth.key_lead_ms": "how early",
     "auth.key_refresh_ms": "how often",

@@ -25,7 +25,7 @@ from syncbridge.app import Service
 from syncbridge.config import Settings
 from syncbridge.core.ids import AccountId, SessionId
 from syncbridge.core.session_types import SESSION_TYPES
-from syncbridge.limits import Limits
+from syncbridge.limits import Limits, Plan
 from syncbridge.net.handover import EntranceProtocol, SocketProtocol
 from syncbridge.net.listener import Listener
 from syncbridge.net.outlet import Outlet
@@ -106,6 +106,10 @@ def say(answer: dict[str, Any]) -> None:
     print(json.dumps(answer), flush=True)
 
 
+UNHURRIED = Plan(push_burst=1_000_000, push_refill_ms=1)
+"""These tests write as fast as they can, to fill what a slow reader is owed."""
+
+
 async def make_accounts(service: Service, count: int) -> list[dict[str, str]]:
     """Accounts with a token and a session each; without passwords, whose hashing would take its time."""
     told = []
@@ -133,6 +137,7 @@ async def serve(folder: Path, accounts: int, idle_timeout_ms: int) -> None:
         tls_certificate=folder / "chain.pem",
         tls_key=folder / "key.pem",
         data_dir=folder / "data",
+        plans={"standard": UNHURRIED},
         limits=Limits(
             session_idle_unload_ms=IDLE_UNLOAD_MS, heartbeat_ms=idle_timeout_ms // 3, idle_timeout_ms=idle_timeout_ms
         ),

@@ -16,6 +16,7 @@ from syncbridge.app import Service
 from syncbridge.config import Settings
 from syncbridge.core.ids import SessionId
 from syncbridge.doctor import Story, examine, judge, read_story
+from syncbridge.limits import Plan
 from tests.integration.service.conftest import DEADLINE_S, Client
 from tests.integration.service.test_process import Process
 
@@ -73,7 +74,7 @@ async def test_an_examination_disturbs_no_running_service(service: Service, ann:
     phone = await ann.device("phone", session)
     looking = asyncio.create_task(doctor(service.settings.data_dir, "--url", ann.base))
     version, pushed = 1, 0
-    while not looking.done():
+    while not looking.done() and pushed < Plan().push_burst:
         await phone.push(session, version, "/n", pushed)
         version, pushed = (await phone.hear("ack"))["version"], pushed + 1
     _, findings = await looking
