@@ -34,6 +34,15 @@ STRUCTURES = (
     "WaitingOffer",
     "WelcomeLimits",
 )
+SETTINGS = {
+    "": "The service itself",
+    "plans": "Plans of accounts",
+    "limits": "Of sessions, devices and requests",
+    "retention": "How long things are kept",
+    "net": "Of connections",
+    "auth": "Tokens and log-ins",
+}
+"""What the docs call the tables of the configuration; "" is for the keys that are in none."""
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 
@@ -87,12 +96,15 @@ def close_codes() -> str:
 
 
 def settings() -> str:
-    """Every key of the configuration."""
-    rows = ["| key | variable | default | meaning |", "| --- | --- | --- | --- |"]
+    """Every key of the configuration, with a heading for each of its tables."""
+    groups: dict[str, list[str]] = {}
     for row in config.explain(None, {}):
         variable = config.PREFIX + row.key.replace(".", "__").upper()
-        rows.append(f"| `{row.key}` | `{variable}` | {_code(row.value)} | {row.description.replace('|', '/') or '-'} |")
-    return "\n".join(rows) + "\n"
+        cells = (f"`{row.key}`", f"`{variable}`", _code(row.value), row.description.replace("|", "/") or "-")
+        table = row.key.partition(".")[0] if "." in row.key else ""
+        groups.setdefault(table, []).append(f"| {' | '.join(cells)} |\n")
+    head = "| key | variable | default | meaning |\n| --- | --- | --- | --- |\n"
+    return "\n".join(f"### {SETTINGS[table]}\n\n{head}{''.join(rows)}" for table, rows in groups.items())
 
 
 def limits() -> str:

@@ -15,7 +15,7 @@ INTEGER_SAFE_MAX = 2**53 - 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The defaults are for a phone-sized session; see docs/operations.md for when to change one."""
+    """The defaults are for a phone-sized session; see docs/configuration.md for when to change one."""
 
     # one message
     message_bytes_max: int = 64 * 1024  # a change of a large field; a state has more room
@@ -122,7 +122,7 @@ class Plan:
     A rate is a token bucket: so many at once, and then one more each so many ms. The defaults are those of `standard`.
     """
 
-    devices_max: int = 5  # `standard`: a phone, a watch, a tablet, a television, a computer
+    devices_max: int = 5  # five are a phone, a watch, a tablet, a television and a computer
     request_burst: int = 120  # REST requests at once: an app that opens many screens
     request_refill_ms: int = 100  # then one more; an app that follows over the socket asks seldom
     push_burst: int = 1_000  # a day's edits made offline are sent at once

@@ -44,7 +44,7 @@ def only_program(page: str) -> str:
 def test_every_program_of_the_pages_is_run_by_some_test() -> None:
     # docs/client.md has a test of its own: tests/integration/client/test_docs.py.
     found = {block.page for block in pages.blocks("python")}
-    assert found == {"README.md", "docs/client.md", "docs/operations.md"}
+    assert found == {"README.md", "docs/client.md", "docs/data.md"}
 
 
 async def test_the_client_of_the_readme_takes_a_session_and_its_edit_is_durable(
@@ -71,7 +71,7 @@ async def test_a_backup_of_a_running_service_is_served_with_everything_acknowled
             path = f"/v1/sessions/{session}/state"
             merge = {"Content-Type": "application/merge-patch+json"}
             assert (await http.patch(path, content='{"a": 2}', headers=merge)).status_code == 200
-            await run(only_program("docs/operations.md"), folder=tmp_path)
+            await run(only_program("docs/data.md"), folder=tmp_path)
             assert (await http.patch(path, content='{"a": 3}', headers=merge)).status_code == 200
     restored = Settings(port=0, data_dir=tmp_path / "backup")
     async with Service.running(restored) as service:

@@ -16,7 +16,7 @@ MIB = 1024 * 1024
 FILES_APART = 128
 """Of the databases, the libraries and the log."""
 CONNECTION_BYTES = 32 * 1024
-"""An idle connection; docs/operations.md."""
+"""An idle connection; docs/promises.md."""
 BASE_BYTES = 256 * MIB
 
 

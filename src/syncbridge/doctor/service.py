@@ -81,7 +81,7 @@ def judge_health(told: Told) -> Iterator[Finding]:
         latency = float(one.get("latency_ms", 0))
         text = f"{plain(name)} is {plain(str(one.get('status')))}, asked in {latency:.1f} ms"
         if one.get("status") != "up":
-            yield problem(CHECK, text, "See docs/operations.md, Health.", "mend it; the service recovers by itself")
+            yield problem(CHECK, text, "See docs/monitoring.md, Health.", "mend it; the service recovers by itself")
         elif latency > SLOW_MS:
             yield warning(CHECK, text, "Requests wait for it.", "look at its load")
         else:

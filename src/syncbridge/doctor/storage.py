@@ -26,7 +26,7 @@ WAL_WARNING = 256 * MIB
 SYNC_WARNING_MS = 20.0
 SYNC_PROBLEM_MS = 250.0
 _SYNCS = 5
-_BACKUP = "restore the whole data directory from a backup; docs/operations.md, Damage and recovery"
+_BACKUP = "restore the whole data directory from a backup; docs/data.md, Damage and recovery"
 
 
 def check_storage(settings: Settings) -> Iterator[Finding]:
