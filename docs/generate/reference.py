@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from docs.generate import asyncapi, events, schemas
+from docs.generate import asyncapi, commands, events, schemas
 from syncbridge import bounds, config, errors
 from syncbridge.core.session_types import SESSION_TYPES, Range, SessionType
 from syncbridge.telemetry import metrics
@@ -133,6 +133,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "structures": structures,
     "policies": policies,
     "close-codes": close_codes,
+    "commands": commands.table,
     "settings": settings,
     "limits": limits,
     "fixed-limits": fixed_limits,

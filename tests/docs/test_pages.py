@@ -16,6 +16,7 @@ from docs.generate import fields, reference, schemas
 from syncbridge import compile_policies, rebase
 from syncbridge.cli import app
 from syncbridge.config import OTHER_VARIABLES, PREFIX, Settings, explain
+from syncbridge.telemetry.metrics import METRICS
 from tests.docs import pages
 from tests.docs.pages import Block
 from tests.house.files import ROOT
@@ -240,3 +241,16 @@ def test_decisions_are_numbered_without_gaps_and_all_listed() -> None:
     found = sorted(path.name for path in folder.glob("0*.md"))
     assert [int(name[:4]) for name in found] == list(range(1, len(found) + 1))
     assert [link for link in pages.links(folder / "README.md") if link.endswith(".md")] == found
+
+
+def test_an_expression_in_the_alerts_names_metrics_that_there_are() -> None:
+    text = (reference.DOCS / "monitoring.md").read_text("utf-8")
+    alerts = text.partition("## Alerts\n")[2].partition("\n## ")[0]
+    expressions = re.findall(r"^\| `([^`]+)` \|", alerts, re.MULTILINE)
+    assert len(expressions) > 10
+    known = {metric.name for metric in METRICS} | {"up"}
+    for expression in expressions:
+        named = set(re.findall(r"(?<![\w\"])([a-z]+(?:_[a-z]+)+|up)(?=[^\w(]|$)", expression))
+        bare = {re.sub(r"_bucket$", "", name) for name in named}
+        assert bare, expression
+        assert bare <= known, expression
