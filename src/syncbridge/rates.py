@@ -47,6 +47,10 @@ class Bucket:
         self._full_at = full_at
         return True
 
+    def give_back(self, rate: Rate) -> None:
+        """A token that was taken is in it again."""
+        self._full_at -= rate.refill_ms
+
     def wait_ms(self, rate: Rate, now_ms: int) -> int:
         """How long until there is a token; 0 when there is one now."""
         return max(0, self._full_at + rate.refill_ms - rate.full_ms - now_ms)
@@ -85,7 +89,3 @@ class Buckets:
         else:
             self._held.move_to_end(key)
         return bucket
-
-    def look(self, key: object) -> Bucket:
-        """The key's bucket to look at; a full one, which is not kept, where there is none."""
-        return self._held.get(key) or Bucket()

@@ -68,12 +68,17 @@ def test_table_forgets_the_key_that_was_asked_for_longest_ago() -> None:
     buckets.of("b")
     assert buckets.of("a") is first
     buckets.of("c")
-    assert (len(buckets), buckets.look("a") is first) == (2, True)
+    assert (len(buckets), buckets.of("a") is first) == (2, True)
     buckets.of("d")
+    buckets.of("e")
     assert buckets.of("a") is not first
 
 
-def test_looking_keeps_nothing() -> None:
-    buckets = Buckets()
-    assert buckets.look("a").take(Rate(1, 1), NOW)
-    assert len(buckets) == 0
+def test_token_given_back_is_there_again_and_never_more_than_the_burst() -> None:
+    bucket = Bucket()
+    assert [bucket.take(RATE, NOW) for _ in range(4)] == [True, True, True, False]
+    bucket.give_back(RATE)
+    assert [bucket.take(RATE, NOW) for _ in range(2)] == [True, False]
+    for _ in range(9):
+        bucket.give_back(RATE)
+    assert (bucket.left(RATE, NOW), [bucket.take(RATE, NOW) for _ in range(4)]) == (3, [True, True, True, False])

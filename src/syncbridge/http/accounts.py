@@ -71,11 +71,6 @@ async def me(context: Ctx, claims: AccountClaims) -> Me:
 @router.put("/me/password", status_code=204)
 async def change_password(context: Ctx, claims: AccountClaims, body: PasswordChange) -> Response:
     """The new password is in force, and every log-in but this one is ended: whoever knew the old one is out."""
-    guessed = f"account {claims.account}"
-    context.guesses.require(guessed)
-    try:
+    with context.guesses.guess(f"account {claims.account}", BadCredentials):
         await context.authority.change_password(claims, body.current.get_secret_value(), body.new.get_secret_value())
-    except BadCredentials:
-        context.guesses.take(guessed)
-        raise
     return Response(status_code=204)

@@ -75,14 +75,9 @@ async def token(request: Request, context: Ctx, body: AnyGrant) -> TokenPair:
     if isinstance(body, RefreshGrant):
         return pair(context, await context.authority.refresh(body.refresh_token.get_secret_value()))
     # Guesses are counted by the account they are about as well, wherever they come from.
-    guessed = f"password {body.email.strip().lower()}"
-    context.guesses.require(guessed)
-    try:
+    with context.guesses.guess(f"password {body.email.strip().lower()}", BadCredentials):
         device = DeviceId(body.device) if body.device else None
         grant = await context.authority.log_in(body.email, body.password.get_secret_value(), device)
-    except BadCredentials:
-        context.guesses.take(guessed)
-        raise
     return pair(context, grant)
 
 

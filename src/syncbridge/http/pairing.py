@@ -64,13 +64,8 @@ async def create_pairing_code(
 @router.post("/pairing-codes/redeem")
 async def redeem_pairing_code(request: Request, context: Ctx, body: Redemption) -> TokenPair:
     """The code is used up, the device registered, and these tokens reach the code's session from it alone."""
-    guessing = f"code {network_of_request(request)}"
-    context.guesses.require(guessing)
-    try:
+    with context.guesses.guess(f"code {network_of_request(request)}", CodeInvalid):
         grant = await context.authority.redeem(body.code, body.device.info())
-    except CodeInvalid:
-        context.guesses.take(guessing)
-        raise
     return pair(context, grant)
 
 

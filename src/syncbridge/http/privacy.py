@@ -126,11 +126,9 @@ async def get_erasure(
 async def _prove(context: Context, claims: Claims, body: Proof | None) -> None:
     """Raises ProofRequired without a fresh proof, BadCredentials for a wrong one."""
     if body is not None and body.password is not None:
-        guessed = f"proof {claims.account}"
-        context.guesses.require(guessed)
-        if not await context.authority.is_password_of(claims.account, body.password.get_secret_value()):
-            context.guesses.take(guessed)
-            raise BadCredentials("The password is wrong.")
+        with context.guesses.guess(f"proof {claims.account}", BadCredentials):
+            if not await context.authority.is_password_of(claims.account, body.password.get_secret_value()):
+                raise BadCredentials("The password is wrong.")
         return
     age_ms = context.clock.now_ms() - claims.login_at
     if age_ms > context.authority.rules.fresh_login_ms:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
@@ -26,15 +28,27 @@ class RateLimiter:
 
     def take(self, key: str) -> None:
         """One token of the key's bucket is taken. Raises Refused with RateLimited and Retry-After."""
-        if not self._buckets.of(key).take(self._rate, self._clock.now_ms()):
-            self.require(key)
-
-    def require(self, key: str) -> None:
-        """There is a token, which stays. Raises as `take` does."""
-        wait_ms = self._buckets.look(key).wait_ms(self._rate, self._clock.now_ms())
-        if wait_ms > 0:
+        bucket, now_ms = self._buckets.of(key), self._clock.now_ms()
+        if not bucket.take(self._rate, now_ms):
             self._telemetry.measured("limit_hit", 1, self._limit)
-            raise refused(wait_ms)
+            raise refused(bucket.wait_ms(self._rate, now_ms))
+
+    @contextmanager
+    def guess(self, key: str, wrong: type[Exception]) -> Iterator[None]:
+        """What happens inside took a token of the key's bucket if it raised ``wrong``, and none else. Raises as `take`.
+
+        The token is taken first and given back: else a thousand guesses at once would each find one there.
+        """
+        self.take(key)
+        try:
+            yield
+        except wrong:
+            raise
+        except BaseException:
+            self._buckets.of(key).give_back(self._rate)
+            raise
+        else:
+            self._buckets.of(key).give_back(self._rate)
 
 
 def refused(wait_ms: int) -> Refused:
