@@ -290,14 +290,16 @@ class Authority:
 
     # -- one-time codes -----------------------------------------------------------------------------------------
 
-    async def new_code(self, account: AccountId, session: SessionId) -> tuple[str, int]:
-        """A code like ``ABCDE-12345`` for one new device in one session, and when it ends (ms)."""
+    async def new_code(self, claims: Claims, session: SessionId) -> tuple[str, int]:
+        """A code like ``ABCDE-12345`` for one new device in one session, and when it ends (ms). Raises TokenRevoked."""
         now_ms = self._clock.now_ms()
         expires_at = now_ms + self._pairing_code_ms
         code = "".join(secrets.choice(_CODE_ALPHABET) for _ in range(_CODE_CHARS))
         await self._records.pairing.add(
-            digest(code), account=account, session=session, expires_at=expires_at, now_ms=now_ms
+            digest(code), account=claims.account, session=session, expires_at=expires_at, now_ms=now_ms
         )
+        # Whoever was thrown out meanwhile does not get to know it: the codes that went then did not include this one.
+        self.require_good(claims)
         return f"{code[:5]}-{code[5:]}", expires_at
 
     async def redeem(self, code: str, device: DeviceInfo) -> Grant:

@@ -51,7 +51,7 @@ async def create_pairing_code(
     form: Annotated[Literal["json", "svg"] | None, Query(alias="format")] = None,
 ) -> Response:
     """A code for one new device in this session, as JSON or, by Accept or `format=svg`, as a QR code."""
-    code, expires_at = await context.authority.new_code(claims.account, session)
+    code, expires_at = await context.authority.new_code(claims, session)
     settings = context.settings
     page = settings.pairing_url or f"{(settings.public_url or str(request.base_url)).rstrip('/')}/pair"
     url = f"{page}#{code}"

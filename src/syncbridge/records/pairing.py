@@ -10,6 +10,7 @@ from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import CodeInvalid
 from syncbridge.records.database import Database
 from syncbridge.records.devices import DevicesMax, Roster, register_within
+from syncbridge.records.revocations import FOR_EVER
 from syncbridge.records.schema import pairing_codes
 from syncbridge.records.tokens import Family, begin_within
 
@@ -74,4 +75,6 @@ class PairingCodes:
             )
             family = Family(family_id, account, now_ms, DeviceId(device.id), SessionId(row.session))
             family = await begin_within(connection, family, refresh_digest, refresh_expires_at)
+            if family.login_at > FOR_EVER:
+                raise CodeInvalid  # the account is going, and no revocation covers a log-in after "for ever"
         return Redeemed(family, roster)

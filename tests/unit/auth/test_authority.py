@@ -165,7 +165,7 @@ async def test_code_becomes_tokens_for_one_device_and_one_session(authority: Aut
     account = await an_account(authority)
     session = SessionId("ses")
     await records.sessions.add(SessionRecord(session, account, "custom", "", {}, 1, "active", 1, None, 1))
-    code, _ = await authority.new_code(account, session)
+    code, _ = await authority.new_code(authority.verify((await authority.begin(account)).access_token), session)
     told: list[tuple[AccountId, tuple[DeviceInfo, ...]]] = []
     authority.rosters.follow(lambda who, roster: told.append((who, roster)))
     grant = await authority.redeem(code.lower().replace("-", " "), DeviceInfo("tv"))

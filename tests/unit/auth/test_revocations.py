@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from syncbridge.auth import Authority, open_authority
-from syncbridge.auth.authority import Grant
+from syncbridge.auth.authority import Grant, digest, normal_code
 from syncbridge.auth.passwords import Passwords
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import BadCredentials, CodeInvalid, SyncBridgeError, TokenRevoked, ValidationFailed
 from syncbridge.limits import Limits
 from syncbridge.records import Records, Revocation, SessionRecord
+from syncbridge.records.revocations import FOR_EVER
 from tests.unit.auth.conftest import CHEAP, MovedClock
 
 EMAIL, PASSWORD = "ann@example.com", "correct horse"
@@ -85,10 +87,38 @@ async def test_account_refused_for_ever_is_refused_in_any_later_revocation(
 
 async def test_code_made_before_lets_nobody_back_in(authority: Authority, records: Records, ann: AccountId) -> None:
     await records.sessions.add(SessionRecord(SessionId("ses"), ann, "custom", "", {}, 1, "active", 1, None, 1))
-    code, _ = await authority.new_code(ann, SessionId("ses"))
+    code, _ = await authority.new_code(authority.verify((await authority.begin(ann)).access_token), SessionId("ses"))
     await authority.revoke_account(ann)
     with pytest.raises(CodeInvalid):
         await authority.redeem(code, DeviceInfo("tv"))
+
+
+async def test_code_asked_for_by_who_is_thrown_out_meanwhile_is_not_told(
+    authority: Authority, records: Records, ann: AccountId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await records.sessions.add(SessionRecord(SessionId("ses"), ann, "custom", "", {}, 1, "active", 1, None, 1))
+    claims = authority.verify((await authority.begin(ann)).access_token)
+    add = records.pairing.add
+
+    async def add_too_late(digest: bytes, **row: Any) -> None:
+        await authority.revoke_account(ann)
+        await add(digest, **row)
+
+    monkeypatch.setattr(records.pairing, "add", add_too_late)
+    with pytest.raises(TokenRevoked):
+        await authority.new_code(claims, SessionId("ses"))
+
+
+async def test_code_made_while_the_account_goes_for_ever_lets_nobody_in(
+    authority: Authority, records: Records, ann: AccountId
+) -> None:
+    await records.sessions.add(SessionRecord(SessionId("ses"), ann, "custom", "", {}, 1, "active", 1, None, 1))
+    await authority.revoke_account(ann, for_ever=True)
+    row = {"account": ann, "session": SessionId("ses"), "expires_at": FOR_EVER, "now_ms": 1}
+    await records.pairing.add(digest(normal_code("ABCDE-12345")), **row)
+    with pytest.raises(CodeInvalid):
+        await authority.redeem("ABCDE-12345", DeviceInfo("tv"))
+    assert (await records.devices.roster(ann)).devices == ()
 
 
 @pytest.mark.parametrize("subject", ["token", "refresh", "account", "device", "password"])
