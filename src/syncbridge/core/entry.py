@@ -109,9 +109,10 @@ class Snapshot(Struct, frozen=True):
     """Everything that is known of a session at one version: loading = newest snapshot + entries after it.
 
     ``settled`` maps a device to its last pushes, oldest first, at most ``inflight_max`` of them. ``seek_version``
-    and ``seek_device`` tell of the last `seek` (progress made before it is stale), ``playhead_version`` of the last
-    entry that moved the playhead, ``fence_version`` of the last change of owner. ``heard`` maps a device that went
-    away to when it was last heard. ``size`` is the length in bytes of the state's compact JSON.
+    and ``seek_device`` tell of the last `seek` (progress made before it is stale; the device is "" where the seek was
+    no push of its), ``playhead_version`` of the last entry that moved the playhead, ``fence_version`` of the last
+    change of owner. ``heard`` maps a device that went away to when it was last heard. ``size`` is the length in bytes
+    of the state's compact JSON.
     """
 
     session: SessionId

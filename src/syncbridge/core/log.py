@@ -159,7 +159,8 @@ class SessionLog:
         if state is not self.state and state.get(KEY) is not self.state.get(KEY):
             self.playhead_version = version
             if entry.intent == "seek" or entry.kind == "restore":
-                self.seek_version, self.seek_device = version, entry.device
+                # Its own seek among its pushes is no news to a device; what was asked for beside them is.
+                self.seek_version, self.seek_device = version, entry.device if entry.seq else ""
         self.state, self.size, self.version = state, size, version
         self.updated_at = entry.at
         if entry.status is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from syncbridge.core import events as on
 from syncbridge.core import messages as m
 from syncbridge.core.playhead import of_state
 from syncbridge.limits import Limits
-from tests.unit.core.stage import Stage
+from tests.unit.core.stage import Stage, request
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -227,6 +230,44 @@ def test_seek_wins_over_progress_that_overtook_it_on_the_way(stage: Stage) -> No
     assert isinstance(answer, m.Ack)
     assert answer.conflicts == []
     assert stage.playhead["position"] == 30
+
+
+def _pause(stage: Stage) -> None:
+    stage.asks(on.StatusRequested(request(), "phone", "paused"))
+
+
+def _seek_to_100(stage: Stage) -> None:
+    ops = [{"op": "replace", "path": "/playhead", "value": {"position": 100, "rate": 1, "at": stage.now_ms}}]
+    stage.asks(on.EditRequested(request(), "phone", "patch", ops, None, "seek"))
+
+
+def _restore_100(stage: Stage) -> None:
+    before = {**stage.state, "playhead": {"position": 100, "rate": 1, "at": stage.now_ms - HOUR_MS}}
+    stage.asks(on.RestoreRequested(request(), "phone", before))
+
+
+@pytest.mark.parametrize(
+    ("asked", "rate", "at_s"),
+    [(_pause, 0, 601), (_seek_to_100, 1, 100), (_restore_100, 1, 100)],
+    ids=["pause", "seek", "restore"],
+)
+def test_what_a_person_asked_for_over_rest_stands_against_their_own_players_report_under_way(
+    stage: Stage, asked: Callable[[Stage], None], rate: int, at_s: float
+) -> None:
+    """A request has no place among the device's pushes: a report made in ignorance of it is not news of after it."""
+    base = stage.machine.version
+    stage.passes(1_000)
+    asked(stage)
+    assert (stage.playhead["rate"], stage.playhead["position"]) == (rate, at_s)
+    before = stage.playhead
+    stage.passes(50)
+    answer = stage.moves("phone", 601.05, intent="progress", base=base)
+    assert isinstance(answer, m.Reject)
+    assert answer.code == "stale_position"
+    assert stage.playhead == before
+    if rate:
+        stage.passes(1_000)
+        assert isinstance(stage.moves("phone", 101.05, intent="progress"), m.Ack)
 
 
 def test_same_push_three_times_takes_effect_once(stage: Stage) -> None:
