@@ -77,7 +77,7 @@ class Undo(BaseModel):
     choose: Side | None = Field(
         None, description="Whose value shall stand. Needed where both were merged.", examples=["theirs"]
     )
-    force: bool = Field(False, description="Replace also what was written there since.", examples=[True])
+    force: bool = Field(False, strict=True, description="Replace also what was written there since.", examples=[True])
 
 
 _WHAT_LOST = Undo()

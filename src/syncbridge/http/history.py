@@ -110,7 +110,7 @@ class Difference(BaseModel):
 class Restore(BaseModel):
     """The version to come back to."""
 
-    version: Annotated[int, Field(ge=1, le=INTEGER_SAFE_MAX, examples=[17])]
+    version: Annotated[int, Field(ge=1, le=INTEGER_SAFE_MAX, strict=True, examples=[17])]
 
 
 @router.get("", responses={200: {"headers": LINKED}, **documented("not_found", "validation_failed")})
