@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syncbridge.errors import Internal
 from syncbridge.http.problems import Refused, answer
+from syncbridge.http.templates import Templates
 from syncbridge.telemetry import PrometheusTelemetry
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
@@ -30,6 +31,7 @@ class Envelope:
     def __init__(self, app: ASGIApp, telemetry: PrometheusTelemetry) -> None:
         self._app = app
         self._telemetry = telemetry
+        self._templates: Templates | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its head to the end of its answer."""
@@ -62,18 +64,27 @@ class Envelope:
         try:
             await self._app(inner, receive, send_on)
         except Exception:
-            _log.exception("http request error", method=scope["method"], route=_route(inner), code=Internal.code)
+            _log.exception("http request error", method=scope["method"], route=self._route(inner), code=Internal.code)
             if status:
                 raise
             await answer(Refused(Internal()), request_id)(scope, receive, send_on)
         finally:
             seconds = time.perf_counter() - begin
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            route = _route(inner)
+            route = self._route(inner)
             self._telemetry.request(method, route, status, seconds)
             if not route.startswith(_QUIET):
                 _log.info("http request", method=method, route=route, status=status, ms=round(seconds * 1000, 2))
             structlog.contextvars.unbind_contextvars("request_id")
+
+    def _route(self, scope: Scope) -> str:
+        """The template of the route, never the path: no ids in figures and logs."""
+        route = getattr(scope.get("route"), "path", None)
+        if route is None:  # it was answered before a route took it, as what comes too often is
+            if self._templates is None:
+                self._templates = Templates(scope["app"].routes)
+            route = self._templates.of(scope["path"])
+        return route or "unmatched"
 
 
 def _request_id(scope: Scope) -> str:
@@ -81,8 +92,3 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return bytes(value).decode("ascii")
     return secrets.token_hex(12)
-
-
-def _route(scope: Scope) -> str:
-    """The template of the route, never the path: no ids in figures and logs."""
-    return str(getattr(scope.get("route"), "path", "unmatched"))

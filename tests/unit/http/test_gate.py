@@ -158,3 +158,15 @@ async def test_records_that_are_away_do_not_turn_a_request_into_an_error_of_ours
         monkeypatch.setattr(world.context.authority.rosters, "get", get)
         answer = await ann.get("/v1/devices")
         assert (answer.status_code, answer.json()["code"], told(answer)[0]) == (503, "unavailable", 120)
+
+
+async def test_what_is_refused_is_counted_under_the_template_of_its_route(make_world: MakeWorld) -> None:
+    world = await make_world(**SLOW)
+    async with await world.person("ann@example.com") as ann:
+        paths = ["/v1/me"] * 3 + ["/v1/me", "/v1/me/export", "/v1/sessions/ses_1", "/v1/nowhere"]
+        answers = [await ann.get(path) for path in paths]
+    assert [one.status_code for one in answers] == [200] * 3 + [429] * 4
+    page = world.context.telemetry.page().decode()
+    refused = {line for line in page.splitlines() if line.startswith("http_requests_total") and 'status="429"' in line}
+    routes = ("/v1/me", "/v1/me/export", "/v1/sessions/{session}", "unmatched")
+    assert refused == {f'http_requests_total{{method="GET",route="{one}",status="429"}} 1.0' for one in routes}
