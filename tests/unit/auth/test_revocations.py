@@ -114,8 +114,8 @@ async def test_code_made_while_the_account_goes_for_ever_lets_nobody_in(
 ) -> None:
     await records.sessions.add(SessionRecord(SessionId("ses"), ann, "custom", "", {}, 1, "active", 1, None, 1))
     await authority.revoke_account(ann, for_ever=True)
-    row = {"account": ann, "session": SessionId("ses"), "expires_at": FOR_EVER, "now_ms": 1}
-    await records.pairing.add(digest(normal_code("ABCDE-12345")), **row)
+    code = digest(normal_code("ABCDE-12345"))
+    await records.pairing.add(code, account=ann, session=SessionId("ses"), expires_at=FOR_EVER, now_ms=1)
     with pytest.raises(CodeInvalid):
         await authority.redeem("ABCDE-12345", DeviceInfo("tv"))
     assert (await records.devices.roster(ann)).devices == ()
