@@ -244,7 +244,7 @@ class Gatekeeper(Protocol):
     def renew(
         self, token: str, account: AccountId, device: DeviceId, done: Callable[[Identity | Refusal], None]
     ) -> None:
-        """The new token is valid for the same account and device."""
+        """The new token is valid for the same account and device; whether it reaches enough, the caller judges."""
 
     def refused(self, identity: Identity) -> str:
         """The error code for which this identity, once admitted, is refused now; "" while it is good. Asks nobody."""

@@ -33,7 +33,7 @@ from syncbridge.core.digest import push_digest
 from syncbridge.core.events import AnyEvent, MemberDrained, ReadyReceived, TakeReceived
 from syncbridge.core.ids import ConnectionId, DeviceId, SessionId
 from syncbridge.core.messages import ErrorMessage, HandoffOffer, HandoffTake, Push, ServerMessage
-from syncbridge.errors import SyncBridgeError
+from syncbridge.errors import Forbidden, SyncBridgeError
 from syncbridge.ports import Admission, Identity, Refusal
 from syncbridge.runtime.outlet import Outlet
 from syncbridge.runtime.timers import Timers
@@ -226,6 +226,10 @@ class ConnectionDriver:
     def _on_renewal(self, answer: Identity | Refusal) -> None:
         if isinstance(answer, Refusal):
             self._engine.post_connection(self, Refused(answer.code, answer.message, answer.devices))
+        elif answer.session not in (None, self.machine.scope):
+            # Else whoever holds a token of one session could keep up what an account's token once opened, for ever.
+            sentence = "The new token reaches one session alone, this connection reaches more or another."
+            self._engine.post_connection(self, Refused(Forbidden.code, sentence))
         else:
             self.identity = answer
             self._engine.post_connection(self, Renewed(answer.expires_at))

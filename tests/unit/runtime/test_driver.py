@@ -53,6 +53,36 @@ def test_a_close_carries_the_sentence_of_its_code() -> None:
     assert device.outlet.closed == (CloseCode.UNAUTHENTICATED, "")  # empty: the code's own, in the frame
 
 
+# -- renewal ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "next_one", "outcome"),
+    [
+        ("ann", "ann", "token.accepted"),
+        ("ann", "ann/s1", "forbidden"),
+        ("ann/s1", "ann/s1", "token.accepted"),
+        ("ann/s1", "ann/s2", "forbidden"),
+        ("ann/s1", "ann", "token.accepted"),
+    ],
+)
+def test_token_that_reaches_less_does_not_keep_a_connection_that_reaches_more(
+    first: str, next_one: str, outcome: str
+) -> None:
+    device = World().connect()
+    device.hello("tv", first)
+    told = device.say(type="auth", token=next_one)[-1]
+    assert told.get("code", told["type"]) == outcome
+    assert device.outlet.closed == ((CloseCode.FORBIDDEN, "") if outcome == "forbidden" else None)
+
+
+def test_connection_of_one_session_that_an_account_s_token_renewed_takes_one_of_its_session_again() -> None:
+    device = World().connect()
+    device.hello("tv", "ann/s1")
+    told = [device.say(type="auth", token=token)[-1]["type"] for token in ("ann", "ann/s1")]
+    assert told == ["token.accepted"] * 2
+
+
 # -- before hello -----------------------------------------------------------------------------------------------
 
 

@@ -130,10 +130,12 @@ class Gate:
     def renew(
         self, token: str, account: AccountId, device: DeviceId, done: Callable[[Identity | Refusal], None]
     ) -> None:
-        if token != account:
+        named, _, session = token.partition("/")
+        if named != account:
             done(Refusal("token_invalid", "no such token"))
         else:
-            done(Identity(account, self._loop.now_ms() + 2 * DAY_MS, "t2", device))
+            bound = SessionId(session) if session else None
+            done(Identity(account, self._loop.now_ms() + 2 * DAY_MS, "t2", device, bound))
 
     def refused(self, identity: Identity) -> str:
         return "token_revoked" if identity.token_id in self.revoked else ""
