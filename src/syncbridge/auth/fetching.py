@@ -44,9 +44,11 @@ async def fetch(url: str, executor: Executor, *, timeout_ms: int) -> bytes:
         async with asyncio.timeout(timeout_ms / 1000):
             return await asyncio.get_running_loop().run_in_executor(executor, request.run)
     except TimeoutError as error:
-        # A peer that sends a byte now and then would hold the thread for as long as it likes.
-        request.abort()
         raise FetchFailed("timeout", f"no whole answer within {timeout_ms} ms") from error
+    finally:
+        # A peer that sends a byte now and then would hold the thread for as long as it likes, at the end of the process
+        # too, which waits for it.
+        request.abort()
 
 
 class _Request:
@@ -59,23 +61,31 @@ class _Request:
             if address.scheme == "https"
             else http.client.HTTPConnection(host, address.port, timeout=timeout_s)
         )
+        self._is_over = False
 
     def run(self) -> bytes:
         try:
             return self._read()
-        except (OSError, http.client.HTTPException) as error:
+        except http.client.HTTPException as error:
+            # Its text may be what the peer said, and that is for nobody's log.
+            raise FetchFailed("unreachable", f"what answers speaks no HTTP: {type(error).__name__}") from error
+        except (OSError, UnicodeError) as error:  # a name that is none is told by the codec of names
             raise FetchFailed("unreachable", f"{type(error).__name__}: {error}") from error
         finally:
             self._connection.close()
 
     def abort(self) -> None:
-        """The thread that waits for bytes gets an error instead."""
+        """The thread that waits for bytes gets an error instead, the one that has no socket yet when it gets one."""
+        self._is_over = True
         held = self._connection.sock
         if held is not None:
             with contextlib.suppress(OSError):
                 held.shutdown(socket.SHUT_RDWR)
 
     def _read(self) -> bytes:
+        self._connection.connect()
+        if self._is_over:
+            raise TimeoutError("the time was over before there was a connection")
         self._connection.request("GET", self._path, headers=_HEADERS)
         response = self._connection.getresponse()
         if response.status != 200:
