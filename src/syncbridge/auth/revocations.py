@@ -108,8 +108,8 @@ class Revocations:
         for row in await self._records.revocations.since(self._written - OVERLAP, now_ms):
             self._written = row.written
             held = self._held.get(row.subject)
-            if held == row:
-                continue
+            if held is not None and (held == row or held.before > row.before):
+                continue  # known, or older than one that is being written here and holds already
             self._held[row.subject] = row
             kind, _, name = row.subject.partition(":")
             if kind == "roster":

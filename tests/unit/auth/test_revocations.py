@@ -85,6 +85,24 @@ async def test_account_refused_for_ever_is_refused_in_any_later_revocation(
         await authority.log_in(EMAIL, PASSWORD)
 
 
+async def test_revocation_being_written_is_not_undone_by_an_older_one_that_is_read_meanwhile(
+    authority: Authority, records: Records, ann: AccountId, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await authority.revoke_account(ann)
+    clock.at_ms += 1_000
+    between = await authority.begin(ann)
+    end_logins, seen = records.revocations.end_logins, []
+
+    async def end_logins_slowly(*words: Any) -> Revocation:
+        await authority.catch_up()
+        seen.append(is_good(authority, between))
+        return await end_logins(*words)
+
+    monkeypatch.setattr(records.revocations, "end_logins", end_logins_slowly)
+    await authority.revoke_account(ann)
+    assert (seen, is_good(authority, between)) == ([False], False)
+
+
 async def test_code_made_before_lets_nobody_back_in(authority: Authority, records: Records, ann: AccountId) -> None:
     await records.sessions.add(SessionRecord(SessionId("ses"), ann, "custom", "", {}, 1, "active", 1, None, 1))
     code, _ = await authority.new_code(authority.verify((await authority.begin(ann)).access_token), SessionId("ses"))
