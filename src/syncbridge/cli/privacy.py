@@ -106,7 +106,9 @@ class _Whole:
         self._part = path.with_name(path.name + ".part")
 
     def __enter__(self) -> BinaryIO:
-        descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # A file or a link that was there is not written into: it may lead elsewhere, or be readable by others.
+        self._part.unlink(missing_ok=True)
+        descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._file = os.fdopen(descriptor, "wb")
         return self._file
 

@@ -34,6 +34,23 @@ def test_an_export_is_a_file_of_its_owner_s_alone(run: Run, ann: str, tmp_path: 
     assert list(tmp_path.glob("*.part")) == []
 
 
+@pytest.mark.parametrize("kind", ["a file that others read", "a link to elsewhere"])
+def test_an_export_is_not_written_into_what_somebody_put_in_its_way(
+    run: Run, ann: str, tmp_path: Path, kind: str
+) -> None:
+    part, elsewhere = tmp_path / "ann.json.part", tmp_path / "elsewhere"
+    elsewhere.write_text("untouched")
+    if kind == "a link to elsewhere":
+        part.symlink_to(elsewhere)
+    else:
+        part.write_text("")
+        part.chmod(0o644)
+    code, _, _ = run("account", "export", "ann@example.com", "-o", str(tmp_path / "ann.json"))
+    output = tmp_path / "ann.json"
+    assert (code, output.is_symlink(), output.stat().st_mode & 0o777) == (0, False, 0o600)
+    assert elsewhere.read_text() == "untouched"
+
+
 def test_an_export_that_fails_leaves_the_file_that_was_there(
     run: Run, ann: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
