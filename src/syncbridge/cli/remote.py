@@ -17,6 +17,16 @@ TIMEOUT_S = 30
 CHUNK_BYTES = 64 * 1024
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect is an error like any: the library would send the token along, to whatever host it names."""
+
+    def redirect_request(self, *_words: Any, **_named: Any) -> None:
+        """Nothing is asked instead."""
+
+
+_opener = urllib.request.build_opener(_NoRedirects)
+
+
 def call(url: str, method: str, path: str, *, token: str | None = None, body: object = None) -> Any:
     """The JSON that the service answers, None for an empty answer. Raises Failed with its code and sentence."""
     try:
@@ -51,7 +61,7 @@ def _asked(url: str, method: str, path: str, token: str | None, body: object) ->
         headers["Content-Type"] = "application/json"
     request = urllib.request.Request(url.rstrip("/") + path, data, headers, method=method)  # noqa: S310 - judged above
     try:
-        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310 - judged
+        response: http.client.HTTPResponse = _opener.open(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         raise Failed(_sentence(error)) from error
     except OSError as error:
