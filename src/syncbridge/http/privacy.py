@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from syncbridge.auth import Claims
 from syncbridge.core.ids import AccountId
 from syncbridge.errors import BadCredentials, NotFound, ProofRequired, RateLimited, TokenInvalid
-from syncbridge.http.context import AccountClaims, Context, Ctx, address_of
+from syncbridge.http.context import AccountClaims, Context, Ctx, network_of_request
 from syncbridge.http.exported import Export
 from syncbridge.http.problems import Refused
 from syncbridge.http.strict import JSON, OptionalBodyRoute
@@ -116,7 +116,7 @@ async def get_erasure(
     request: Request, context: Ctx, receipt: Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9_]+$")]
 ) -> Receipt:
     """The receipt of an erasure. It needs no token, for there is nobody left to have one; its id is the secret."""
-    context.logins.take(address_of(request))
+    context.logins.take(network_of_request(request))
     erasure = await context.records.erasures.by_receipt(receipt)
     if erasure is None:
         raise NotFound

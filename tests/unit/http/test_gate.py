@@ -7,6 +7,7 @@ import asyncio
 import httpx
 import pytest
 
+from syncbridge.auth import AuthRules
 from syncbridge.http.rates import network_of
 from syncbridge.limits import Limits, Plan
 from tests.unit.http.conftest import MakeWorld, World
@@ -170,3 +171,12 @@ async def test_what_is_refused_is_counted_under_the_template_of_its_route(make_w
     refused = {line for line in page.splitlines() if line.startswith("http_requests_total") and 'status="429"' in line}
     routes = ("/v1/me", "/v1/me/export", "/v1/sessions/{session}", "unmatched")
     assert refused == {f'http_requests_total{{method="GET",route="{one}",status="429"}} 1.0' for one in routes}
+
+
+async def test_receipts_are_guessed_by_a_network_no_faster_than_by_an_address(make_world: MakeWorld) -> None:
+    world = await make_world(rules=AuthRules(argon2_time_cost=1, argon2_memory_kib=8, login_burst=2))
+    codes = []
+    for address in ("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"):
+        async with world.client(address=address) as client:
+            codes.append((await client.get("/v1/erasures/ers_guessed")).json()["code"])
+    assert codes == ["not_found", "not_found", "rate_limited", "not_found"]
