@@ -47,13 +47,15 @@ IdempotencyKey = Annotated[
 async def answered_once(request: Request, body: bytes, handle: Callable[[], Awaitable[Response]]) -> Response:
     """The answer of ``handle``, or the one that this request got before. Without the header, or a good token, as it is.
 
-    Raises   ValidationFailed for a bad key, IdempotencyKeyReused, Refused with IdempotencyInProgress, Unavailable.
+    Raises   ValidationFailed for a bad key, TokenRevoked, IdempotencyKeyReused, Refused with IdempotencyInProgress,
+             Unavailable.
     """
     key = _key_of(request)
     claims: Claims | None = getattr(request.state, "claims", None)
     if key is None or claims is None:
         return await handle()
     context = context_of(request)
+    context.authority.require_good(claims)  # the body may have taken its time, and a kept answer asks nobody else
     limits, now_ms = context.settings.limits, context.clock.now_ms()
     try:
         found = await context.records.idempotency.claim(

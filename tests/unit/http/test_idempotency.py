@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -249,3 +250,20 @@ async def test_deletion_of_the_account_takes_its_keys_along(world: World, ann: h
         await connection.exec_driver_sql("DELETE FROM accounts")
         rows = await connection.exec_driver_sql("SELECT count(*) FROM idempotency_keys")
         assert rows.scalar_one() == 0
+
+
+async def test_answer_is_not_given_again_to_who_was_thrown_out_while_their_request_came_in(
+    world: World, ann: httpx.AsyncClient
+) -> None:
+    first = await ann.post("/v1/sessions", json=NEW, headers=KEY)
+    authority = world.context.authority
+    account = authority.verify(ann.headers["Authorization"].removeprefix("Bearer ")).account
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield first.request.content[:5]
+        await authority.revoke_account(account)
+        yield first.request.content[5:]
+
+    headers = KEY | {"Content-Type": "application/json"}
+    again = await ann.post("/v1/sessions", content=slowly(), headers=headers)
+    assert (again.status_code, again.json()["code"], is_replayed(again)) == (401, "token_revoked", False)
