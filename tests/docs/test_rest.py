@@ -61,17 +61,17 @@ def test_an_answer_that_is_not_as_shown_does_not_fit(shown: Any, came: Any) -> N
     assert fits({"a": 10**12, "b": "..."}, {"a": 10**12 + 5, "b": [], "c": 1})
 
 
-async def ask(http: httpx.AsyncClient, text: str, session: str) -> httpx.Response:
-    """The request of a block: its line, its headers, and its body after an empty line."""
+async def ask(http: httpx.AsyncClient, text: str, sessions: dict[str, str]) -> httpx.Response:
+    """The request of a block: its line, its headers, and its body after an empty line; sessions by the page's names."""
     head, _, body = text.partition("\n\n")
     first, *lines = head.strip().splitlines()
     method, address = first.split(" ")
     headers = dict(re.split(r": *", line, maxsplit=1) for line in lines)
     if body:
         headers.setdefault("Content-Type", "application/json")
-    return await http.request(
-        method, address.replace("SESSION", f"/v1/sessions/{session}"), content=body, headers=headers
-    )
+    for name, session in sessions.items():
+        address = re.sub(rf"^{name}\b", f"/v1/sessions/{session}", address)
+    return await http.request(method, address, content=body, headers=headers)
 
 
 async def test_the_tour_goes_as_the_page_says(tmp_path: Path) -> None:
@@ -91,10 +91,13 @@ async def test_the_tour_goes_as_the_page_says(tmp_path: Path) -> None:
         await service.records.directory.flush()
         answer: httpx.Response | None = None
         asked = 0
+        sessions = {"SESSION": session}
         for block in BLOCKS:
             if block.info == "http":
                 assert answer is None or answer.status_code < 400, f"{block}: the refusal before it is not shown"
-                answer = await ask(ann.http, block.text, session)
+                answer = await ask(ann.http, block.text, sessions)
+                if block.text.startswith("POST /v1/sessions\n"):
+                    sessions["NEW"] = answer.json()["id"]
                 asked += 1
             elif is_answer(block):
                 assert answer is not None, f"{block} answers nothing"
