@@ -27,10 +27,11 @@ from syncbridge.http import (
     state,
 )
 from syncbridge.http.context import Context, HttpSettings, OwnedSessions
+from syncbridge.http.document import complete
 from syncbridge.http.envelope import Envelope
 from syncbridge.http.gate import RequestGate
 from syncbridge.http.health import Health
-from syncbridge.http.problems import MEDIA_TYPE, Problem, handle_problems
+from syncbridge.http.problems import MEDIA_TYPE, handle_problems
 from syncbridge.http.rates import RateLimiter
 from syncbridge.lifecycle import Lifecycle
 from syncbridge.ports import Clock, SessionService
@@ -157,23 +158,20 @@ def bare_app() -> FastAPI:
     for resource in _RESOURCES:
         app.include_router(resource.router)
     app.include_router(reference.router)
-    _describe_problems(app)
+    _complete_document(app)
     handle_problems(app)
     return app
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """The document holds the schema of errors, which no route names as its own answer."""
+def _complete_document(app: FastAPI) -> None:
+    """The document is whole: with errors, parameters and answers described."""
     generate = app.openapi
 
     def openapi() -> dict[str, object]:
         is_new = app.openapi_schema is None
         document = generate()
         if is_new:
-            schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas = document["components"]["schemas"]
-            schemas.update(schema.pop("$defs", {}))
-            schemas["Problem"] = schema
+            complete(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -6,6 +6,7 @@ It works offline, prints, and reads well aloud; its policy lets a browser load n
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -16,6 +17,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 router = APIRouter(include_in_schema=False)
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_SENTENCE_END = re.compile(r"(?<=\.)\s|\n\n")
 _METHODS = ("get", "post", "put", "patch", "delete")
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --mark: #2a6f97; }
@@ -27,6 +29,7 @@ pre { background: var(--soft); padding: 0.75rem; overflow-x: auto; border-radius
 details { border: 1px solid var(--line); border-radius: 6px; margin: 0.6rem 0; padding: 0 0.9rem; }
 summary { cursor: pointer; padding: 0.5rem 0; }
 summary b { color: var(--mark); display: inline-block; min-width: 4rem; }
+summary span { display: block; margin-left: 4.3rem; font-size: 0.9em; opacity: 0.75; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: 0.25rem 0.75rem 0.25rem 0; }
 th { font-weight: 600; } td { border-top: 1px solid var(--line); vertical-align: top; } nav a { margin-right: 1rem; }
 """
@@ -73,7 +76,8 @@ def render(document: dict[str, Any]) -> str:
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
-    parts = [f"<p>{_inline(operation.get('description', operation.get('summary', '')))}</p>"]
+    text = operation.get("description", operation.get("summary", ""))
+    parts = [f"<p>{_inline(text)}</p>"]
     if operation.get("security"):
         parts.append("<p>Needs <code>Authorization: Bearer</code>.</p>")
     if operation.get("parameters"):
@@ -98,7 +102,8 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
             )
     parts.append(_table(("answer", "media type", "type", ""), rows))
     name = escape(operation.get("operationId", ""))
-    head = f"<summary><b>{method.upper()}</b> <code>{escape(path)}</code></summary>"
+    gist = f"<span>{_inline(_first_sentence(text))}</span>"
+    head = f"<summary><b>{method.upper()}</b> <code>{escape(path)}</code> {gist}</summary>"
     return f'<details id="{name}">{head}{"".join(parts)}</details>'
 
 
@@ -140,6 +145,10 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     head = "".join(f"<th>{one}</th>" for one in heads)
     lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{lines}</table>"
+
+
+def _first_sentence(text: str) -> str:
+    return _SENTENCE_END.split(text, maxsplit=1)[0]
 
 
 def _inline(text: str) -> str:

@@ -167,6 +167,21 @@ def test_document_is_valid_openapi_31_with_problems_for_every_route() -> None:
     assert all(one.get("description") for one in operations)
 
 
+def test_document_says_what_every_parameter_and_every_answer_is() -> None:
+    operations = [one for item in bare_app().openapi()["paths"].values() for one in item.values()]
+    parameters = [(one["operationId"], each) for one in operations for each in one.get("parameters", ())]
+    assert [(name, each["name"]) for name, each in parameters if not each.get("description")] == []
+    answers = [(one["operationId"], each) for one in operations for each in one["responses"].values()]
+    assert [name for name, each in answers if each["description"] in ("", "Successful Response")] == []
+
+
+def test_api_page_says_in_one_sentence_what_a_closed_route_does() -> None:
+    operation = {"operationId": "x", "description": "It is `gone`, for good. Nobody\nelse notices.", "responses": {}}
+    document = {"info": {"title": "t", "version": "1"}, "paths": {"/x": {"delete": operation}}}
+    heading = render(document).partition("<summary>")[2].partition("</summary>")[0]
+    assert heading.endswith("<code>/x</code> <span>It is <code>gone</code>, for good.</span>")
+
+
 async def test_api_page_holds_every_route_and_loads_nothing(world: World) -> None:
     async with world.client() as client:
         answer = await client.get("/docs")
