@@ -50,7 +50,7 @@ from syncbridge.runtime.driver import ConnectionDriver
 from syncbridge.runtime.engine import Engine
 from syncbridge.runtime.service import LiveSessionService
 from syncbridge.runtime.timers import CallAt, Cancellable
-from syncbridge.telemetry import PrometheusTelemetry
+from syncbridge.telemetry import PrometheusTelemetry, is_for_people
 from syncbridge.telemetry.traces import Traces, TracesUnavailable, open_traces
 
 if TYPE_CHECKING:
@@ -64,6 +64,14 @@ CERTIFICATE_EVERY_MS: Final = 5_000
 _GC_YOUNG: Final = 50_000
 """Allocations between two collections of the young; a message leaves no cycle, so they find nothing."""
 
+_PLACES: Final = {
+    "rest": "REST",
+    "websocket": "WebSocket",
+    "tls": "TLS",
+    "api_page": "API page",
+    "metrics": "Metrics",
+    "data_dir": "Data",
+}
 _log = structlog.get_logger("syncbridge")
 
 
@@ -232,22 +240,20 @@ class Service:
         await self.server.drain()
         self.engine.keep_heard()
 
-    def lines(self) -> list[str]:
-        """What a person wants to know when it has started."""
-        settings, port = self.settings, self.server.port
+    def places(self) -> dict[str, str]:
+        """Where it is reached, and where its data lies."""
+        settings, server = self.settings, self.server
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        secure = "s" if settings.tls_certificate is not None and settings.tls_port is None else ""
-        base = settings.public_url.rstrip("/") or f"http{secure}://{host}:{port}"
-        socket = base.replace("http", "ws", 1)
-        metrics = "" if self.metrics_port is None else f"http://{settings.metrics_host}:{self.metrics_port}/metrics"
-        return [
-            f"REST       {base}/v1",
-            f"WebSocket  {socket}/v1/ws",
-            f"API page   {base}/docs",
-            *([f"Metrics    {metrics}"] if metrics else []),
-            f"Data       {settings.data_dir.resolve()}",
-            f"Account    {typed_command()} account create you@example.com --url {base}",
-        ]
+        has_both = settings.tls_certificate is not None and settings.tls_port is not None
+        secure = "s" if settings.tls_certificate is not None and not has_both else ""
+        base = settings.public_url.rstrip("/") or f"http{secure}://{host}:{server.port}"
+        places = {"rest": f"{base}/v1", "websocket": f"{base.replace('http', 'ws', 1)}/v1/ws"}
+        if has_both:
+            places["tls"] = f"https://{host}:{server.tls_port}/v1"
+        places["api_page"] = f"{base}/docs"
+        if self.metrics_port is not None:
+            places["metrics"] = f"http://{settings.metrics_host}:{self.metrics_port}/metrics"
+        return places | {"data_dir": str(settings.data_dir.resolve())}
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -330,9 +336,7 @@ async def _serve(settings: Settings, *, accept_loss: bool) -> int:
         loop.add_signal_handler(signal.SIGUSR1, service.lifecycle.retention.ask)
         if service.certificate is not None:
             loop.add_signal_handler(signal.SIGHUP, service.certificate.renew)
-        _log.info("SyncBridge is listening", version=__version__)
-        for line in service.lines():
-            _log.info(line)
+        announce(service, for_people=is_for_people(settings.log_format))
         if settings.test_echo:
             _log.warning("a TEST ECHO is served to anybody who can connect; never in production", path=ECHO_PATH)
         gc.collect()
@@ -342,6 +346,19 @@ async def _serve(settings: Settings, *, accept_loss: bool) -> int:
         await service.drain()
     _log.info("stopped; everything acknowledged is on disk")
     return 0
+
+
+def announce(service: Service, *, for_people: bool) -> None:
+    """It is logged where the service is reached: a line each for a person, one event for a machine."""
+    places = service.places()
+    if not for_people:
+        _log.info("SyncBridge is listening", version=__version__, **places)
+        return
+    _log.info("SyncBridge is listening", version=__version__)
+    for name, place in places.items():
+        _log.info(f"{_PLACES[name]:<9}  {place}")
+    base = places["rest"].removesuffix("/v1")
+    _log.info(f"Account    {typed_command()} account create you@example.com --url {base}")
 
 
 def _traces_of(settings: Settings) -> Traces | None:

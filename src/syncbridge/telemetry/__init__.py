@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from syncbridge.telemetry.collector import CONTENT_TYPE, PrometheusTelemetry
-from syncbridge.telemetry.logs import configure_logging
+from syncbridge.telemetry.logs import configure_logging, is_for_people
 from syncbridge.telemetry.metrics import METRICS, table
 
-__all__ = ["CONTENT_TYPE", "METRICS", "PrometheusTelemetry", "configure_logging", "table"]
+__all__ = ["CONTENT_TYPE", "METRICS", "PrometheusTelemetry", "configure_logging", "is_for_people", "table"]

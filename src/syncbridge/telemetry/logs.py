@@ -22,12 +22,17 @@ _MULTILINE_KEYS = frozenset({"exception", "stack"})
 Event = MutableMapping[str, Any]
 
 
+def is_for_people(form: Literal["auto", "human", "json"], stream: TextIO | None = None) -> bool:
+    """Whether what is logged to ``stream`` (standard error) in this form is read by a person, not by a machine."""
+    return form == "human" or (form == "auto" and (stream or sys.stderr).isatty())
+
+
 def configure_logging(
     level: str = "info", form: Literal["auto", "human", "json"] = "auto", stream: TextIO | None = None
 ) -> None:
     """Everything logged, by us or by a library, goes to ``stream`` (standard error) in one form."""
     target = stream or sys.stderr
-    is_human = form == "human" or (form == "auto" and target.isatty())
+    is_human = is_for_people(form, target)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

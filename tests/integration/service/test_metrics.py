@@ -164,14 +164,14 @@ async def test_with_a_port_of_their_own_figures_leave_the_public_one(tmp_path: P
     settings = Settings(port=0, data_dir=tmp_path / "data", metrics_port=0)
     async with Service.running(settings) as service:
         public = f"http://127.0.0.1:{service.server.port}"
-        line = next(line for line in service.lines() if line.startswith("Metrics"))
+        own = service.places()["metrics"]
         async with httpx.AsyncClient(trust_env=False, timeout=DEADLINE_S) as http:
             assert (await http.get(f"{public}/metrics")).status_code == 404
-            page = await http.get(line.split()[1])
+            page = await http.get(own)
             assert "websocket_connections_total" in page.text
     async with httpx.AsyncClient(trust_env=False) as http:
         with pytest.raises(httpx.ConnectError):
-            await http.get(line.split()[1])
+            await http.get(own)
 
 
 async def test_a_port_for_figures_that_is_taken_is_named(service: Service, tmp_path: Path) -> None:
