@@ -1,7 +1,8 @@
 """Taking a conflict back: where its place is by now, what stands there, and the ops that bring the lost value back.
 
 A row names its place as it was when the push was merged. What came since is followed op by op (`rebase`), so that
-the value comes back to the same list item, not to the same index. Then what stands there decides:
+the value comes back to the same list item, not to the same index; where that is too much, the item is known by its id,
+or as the only one of its value. Then what stands there decides:
 
 ============================= =================================================================================
 there stands                  undoing it
@@ -253,6 +254,8 @@ def _put(value: Json, rest: str, wanted: Json) -> Json:
 
 def _now(place: _Place, past: PastConflict, since: list[Entry] | None, state: JsonObject) -> str:
     """The place in `state`. Raises ConflictPlaceGone."""
+    if since is None and _goes_through_list(place.frame, place.path):
+        return _among_items(place, state)
     committed: list[list[Op] | Committed] = [place.after]
     if since is None:
         committed = [diff(place.frame, state)]
@@ -267,6 +270,43 @@ def _now(place: _Place, past: PastConflict, since: list[Entry] | None, state: Js
     if len(carried) != 1:
         raise errors.ConflictPlaceGone
     return str(carried[0]["path"])
+
+
+def _among_items(place: _Place, state: JsonObject) -> str:
+    """The same by the two states alone: each list item on the way is the one that is known to be it, or it is gone.
+
+    What leads from one state to the other tells where the items may have gone, not where they went.
+    """
+    there: Json = place.frame
+    now: Json = state
+    tokens = split_pointer(place.path)
+    for depth, token in enumerate(tokens):
+        if type(now) is not type(there):
+            raise errors.ConflictPlaceGone
+        is_last = depth == len(tokens) - 1
+        if type(there) is not list:
+            there, now = there.get(token, MISSING), now.get(token, MISSING)
+        elif is_last and place.is_inserted:
+            tokens[depth] = str(min(int(token), len(now)))
+        else:
+            there = there[int(token)]
+            index = _index_of(there, now)
+            tokens[depth], now = str(index), now[index]
+    return join_pointer(tokens)
+
+
+def _index_of(item: Json, items: list[Json]) -> int:
+    """Where it is: by its id, or as the only one of its value. Raises ConflictPlaceGone."""
+
+    def is_it(other: Json) -> bool:
+        if type(item) is dict and type(other) is dict and "id" in item:
+            return "id" in other and equal(item["id"], other["id"])
+        return equal(item, other)
+
+    found = [index for index, other in enumerate(items) if is_it(other)]
+    if len(found) != 1:
+        raise errors.ConflictPlaceGone
+    return found[0]
 
 
 def _known(frame: JsonObject, path: str) -> Json:

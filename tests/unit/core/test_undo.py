@@ -260,6 +260,45 @@ def test_the_value_comes_back_to_its_item_wherever_that_is_now(stage: Stage, fol
     }
 
 
+@pytest.mark.parametrize("follows", [True, False], ids=["entry by entry", "by the two states"])
+@pytest.mark.parametrize("kept", [1, 3], ids=["one other", "all others"])
+def test_an_item_that_is_gone_is_not_taken_for_one_that_looks_like_it(stage: Stage, kept: int, follows: bool) -> None:
+    version = clash(stage, [op("/items/0/name", "theirs")], [op("/items/0/name", "ours")])
+    for _ in range(4 - kept):
+        stage.pushes("tv", [op("/items/0", kind="remove")], base=stage.machine.version)
+    for index in range(kept):
+        stage.pushes("tv", [op(f"/items/{index}/name", "ours")], base=stage.machine.version)
+    before = stage.state
+    assert undo(stage, version, force=True, follows=follows).code == "conflict_place_gone"
+    assert stage.state is before
+
+
+@pytest.mark.parametrize("follows", [True, False], ids=["entry by entry", "by the two states"])
+def test_an_item_is_found_again_among_others_that_came_and_look_like_it(stage: Stage, follows: bool) -> None:
+    version = clash(stage, [op("/items/0/name", "theirs")], [op("/items/0/name", "ours")])
+    stage.pushes("tv", [op("/items/1", kind="remove")], base=stage.machine.version)
+    stage.pushes("tv", [op("/items/0", {"id": "x", "name": "ours"}, "add")], base=stage.machine.version)
+    stage.pushes("tv", [op("/items/2", {"id": "y", "name": "ours"}, "add")], base=stage.machine.version)
+    done(undo(stage, version, follows=follows))
+    assert {item["id"]: item["name"] for item in stage.state["items"]} == {
+        "x": "ours",
+        "a": "theirs",
+        "y": "ours",
+        "c": "c",
+        "d": "d",
+    }
+
+
+def test_an_item_without_an_id_is_known_by_its_value_while_that_is_the_only_one(stage: Stage) -> None:
+    stage.pushes("tv", [op("/cues", ["one"], "add")], base=stage.machine.version)
+    version = clash(stage, [op("/cues/0", "theirs")], [op("/cues/0", "ours")])
+    stage.pushes("tv", [op("/cues/0", "ours", "add")], base=stage.machine.version)
+    assert undo(stage, version, follows=False).code == "conflict_place_gone"
+    stage.pushes("tv", [op("/cues/0", "first")], base=stage.machine.version)
+    done(undo(stage, version, follows=False))
+    assert stage.state["cues"] == ["first", "theirs"]
+
+
 def test_an_item_that_is_gone_takes_its_conflict_with_it(stage: Stage) -> None:
     version = clash(stage, [op("/items/2/name", "theirs")], [op("/items/2/name", "ours")])
     stage.pushes("tv", [op("/items/2", kind="remove")], base=stage.machine.version)
