@@ -17,6 +17,8 @@ from syncbridge.core.effects import StateView
 from syncbridge.core.entry import Entry, Position, Side, Undoing
 from syncbridge.core.events import AnyEvent, UndoRequested
 from syncbridge.core.ids import JsonObject, RequestId, SessionId
+from syncbridge.core.playhead import KEY
+from syncbridge.core.session_types import touched
 from syncbridge.limits import INTEGER_SAFE_MAX
 from syncbridge.ports import Between, PastState, StoredLog, StoreFault, Stretch
 from syncbridge.runtime.engine import Engine
@@ -147,8 +149,10 @@ class LogHistory:
                 raise errors.EpochUnknown
             undoings += undoings_in(read.entries)
             if since is not None:
-                since += read.entries
-                size += sum(measure(one.ops) for one in read.entries)
+                # What moves the playhead alone, the most of a long session, moves no other place.
+                moving = [one for one in read.entries if touched(one.ops) - {KEY}]
+                since += moving
+                size += sum(measure(one.ops) for one in moving)
                 if len(since) > SINCE_ENTRIES_MAX or size > SINCE_BYTES_MAX:
                     since = None
             last = read.entries[-1].version if read.entries else last

@@ -114,6 +114,23 @@ async def test_a_conflict_is_undone_however_much_came_since(follows: bool, monke
     assert (again.undone_by, again.version) == (view.version, view.version)
 
 
+async def test_what_only_moves_the_playhead_is_not_too_much_to_be_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session reports its playhead for hours; the item still has no id to be known by."""
+    world, service, history = await made(list=["a"], playhead={"position": 0, "rate": 0, "at": 0})
+    for device in ("tv", "phone"):
+        ops = [{"op": "replace", "path": "/list/0", "value": device}]
+        world.device(device, "s1").say(type="push", session="s1", seq=1, base=1, ops=ops)
+    await write(service, "tv", "/list/0")
+    await write(service, "phone", "/list/-")
+    monkeypatch.setattr(module, "PAGE_ENTRIES", 2)
+    monkeypatch.setattr(module, "SINCE_ENTRIES_MAX", 3)
+    for position in range(1, 9):
+        ops = [{"op": "replace", "path": "/playhead", "value": {"position": position, "rate": 0, "at": 0}}]
+        await service.edit(S1, device="", form="patch", value=ops, expected=None, intent="seek")
+    view = await history.undo(S1, device="", version=3, index=0)
+    assert view.state["list"] == ["tv", "tv", "phone"]
+
+
 async def test_a_conflict_is_undone_for_its_time_and_no_longer() -> None:
     world, _, history = await made(Limits(conflict_undo_ms=5_000), n=0)
     version = await clash(world)
