@@ -27,7 +27,8 @@ from tests.sim.deeds import Deed
 from tests.sim.device import SimDevice
 from tests.sim.network import Link, Network
 from tests.sim.node import ACCOUNT, Node
-from tests.sim.sloppy import RestCaller, Sloppy
+from tests.sim.rest import RestCaller
+from tests.sim.sloppy import Sloppy
 from tests.sim.truth import TrueLog, Truth
 from tests.sim.weather import draw
 from tests.sim.world import Violation, World
