@@ -266,6 +266,7 @@ class EntryMessage(ServerMessage, frozen=True, tag="entry"):
     handoff: JsonObject | None = None
     conflicts: list[Conflict] = []
     made_at: int = 0
+    undoes: JsonObject | None = None
 
 
 class EntriesMessage(ServerMessage, frozen=True, tag="entries"):

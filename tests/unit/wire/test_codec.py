@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from syncbridge.core.entry import Entry, HandoffNote
+from syncbridge.core.entry import Entry, HandoffNote, Undoing
 from syncbridge.core.ids import DeviceId, HandoffId
 from syncbridge.core.messages import Ack, Clock, EntriesMessage, EntryMessage, Join, Leave, Push, Signal
 from syncbridge.errors import BadMessage, SyncBridgeError, UnknownType
@@ -283,6 +283,14 @@ def test_an_entry_frame_is_its_journal_body_with_a_head(entry: Entry) -> None:
         entry.fence,
     )
     assert json.loads(frame) == {"type": "entry", "session": "s:1", **json.loads(body)}
+
+
+def test_entry_alone_on_the_wire_tells_all_that_it_tells_in_a_burst() -> None:
+    """A device reads both alike: no member of an entry may be dropped with the frame it came in."""
+    undo = msgspec.structs.replace(ENTRY, undoes=Undoing(1, 0, "theirs"))
+    alone = msgspec.json.decode(codec.entry_frame(codec.entry_head("s:1"), codec.encode_entry(undo)), type=EntryMessage)
+    assert set(EntryMessage.__struct_fields__) == {"session", *Entry.__struct_fields__}
+    assert msgspec.to_builtins(alone)["undoes"] == {"version": 1, "index": 0, "chosen": "theirs"}
 
 
 def test_several_entries_are_one_message() -> None:
