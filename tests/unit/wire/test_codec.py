@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
+import sys
+from types import FrameType
+from typing import Any
 
 import msgspec
 import pytest
@@ -195,18 +197,65 @@ def test_depth_is_judged_at_the_limit_exactly() -> None:
     assert "deeper" in fault_of(PUSH % (b"[" * (inner + 1) + b"]" * (inner + 1))).message
 
 
-def test_refusing_a_hostile_frame_costs_no_more_than_its_size() -> None:
-    def cost(members: int) -> float:
-        body = b",".join(b'"k%d":[{"a":1}]' % index for index in range(members))
-        frame = b'{"type":"leave","session":"a",%s,"z":{"a":1,"a":2}}' % body
-        times = []
-        for _ in range(5):
-            begin = time.perf_counter()
-            assert fault_of(frame).message.startswith("$.z.a: ")
-            times.append(time.perf_counter() - begin)
-        return min(times)
+def hostile(members: int) -> bytes:
+    body = b",".join(b'"k%d":[{"a":1}]' % index for index in range(members))
+    return b'{"type":"leave","session":"a",%s,"z":{"a":1,"a":2}}' % body
 
-    assert cost(4_000) < 60 * cost(400)  # 10 when linear, 100 when quadratic
+
+def lines_run_for(frame: bytes) -> int:
+    """How many lines of Python are run until the frame is refused: its cost, on any machine."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        fault = fault_of(frame)
+    finally:
+        sys.settrace(before)
+    assert fault.message.startswith("$.z.a: ")
+    return count
+
+
+def test_refusing_a_hostile_frame_costs_no_more_than_its_size() -> None:
+    few, many = lines_run_for(hostile(200)), lines_run_for(hostile(2_000))
+    assert 200 < few < many <= 10 * few
+
+
+def test_a_cost_that_grows_with_the_square_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = codec._doubled_place
+
+    def search(value: dict[str, Any]) -> str:
+        for _ in value:
+            for _ in value:
+                pass
+        return find(value)
+
+    monkeypatch.setattr(codec, "_doubled_place", search)
+    assert lines_run_for(hostile(500)) > 20 * lines_run_for(hostile(50))
+
+
+def test_doubled_name_is_found_without_comparing_each_with_each() -> None:
+    comparisons = 0
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal comparisons
+            comparisons += 1
+            return str.__eq__(self, other)
+
+    names = [*(f"k{index}" for index in range(2_000)), "k7"]
+    found = codec._PairsSeen()([(Name(name), 1) for name in names])
+    assert isinstance(found, codec._Doubled)
+    assert found.name == "k7"
+    assert comparisons < 10
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
