@@ -12,7 +12,7 @@ from tests.catalogue.rows import Row
 from tests.catalogue.service import ProbeProcess
 from tests.catalogue.stage import Stage
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.serial
 
 QUICK = [row for row in table.ROWS if not row.is_slow and not row.plant]
 SLOW = [row for row in table.ROWS if row.is_slow]

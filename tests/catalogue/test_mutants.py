@@ -14,7 +14,7 @@ from tests.catalogue.rows import Row
 from tests.catalogue.service import ProbeProcess
 from tests.catalogue.stage import Stage
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.serial
 
 ROWS = {row.id: row for row in table.ROWS}
 

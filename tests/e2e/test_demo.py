@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.serial
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_an_interrupted_demonstration_ends_all_that_it_started(folder: Path, num
             break
     assert len(processes_of(folder)) >= 4, "".join(said)  # itself, the service, two players
     process.send_signal(number)
-    rest = process.communicate(timeout=30)[0]
+    rest = process.communicate(timeout=120)[0]
     assert process.returncode == 130, rest
     assert "everything that was started has ended" in rest
     assert processes_of(folder) == []
@@ -99,7 +99,7 @@ def test_a_service_that_ends_by_itself_breaks_a_promise_by_name(folder: Path) ->
 def test_a_service_that_is_not_there_is_said_at_once(folder: Path) -> None:
     begin = time.monotonic()
     ended = subprocess.run(
-        demo("--url", "http://127.0.0.1:9", "--token", "x"), capture_output=True, text=True, timeout=60
+        demo("--url", "http://127.0.0.1:9", "--token", "x"), capture_output=True, text=True, timeout=120
     )
     assert ended.returncode == 2
     assert "http://127.0.0.1:9 does not answer" in ended.stdout

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.openapi.contract import hold
-
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(180)]
 
 
 def test_service_does_what_its_document_says(tmp_path: Path) -> None:

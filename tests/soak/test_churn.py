@@ -14,7 +14,7 @@ import pytest
 from tests.soak.churn import WAYS, Churn, left_behind, quiet, slope
 from tests.soak.process import ServiceProcess
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.serial
 
 AT_ONCE = 13
 ROUND = len(WAYS) * AT_ONCE

@@ -14,9 +14,6 @@ from tests.tls.scanner import COMMANDS, faults, groups, scan, suites
 from tests.wire.conftest import Certificate, Serve
 from tests.wire.rawclient import RawClient
 
-pytestmark = pytest.mark.serial
-
-
 ALLOW_CLIENT_RENEGOTIATION = 1 << 8  # OpenSSL 3's, which Python has no name for
 
 

@@ -16,8 +16,6 @@ from syncbridge.net.listener import Listener
 from syncbridge.wire.close import PeerClose
 from tests.wire.conftest import Serve
 
-pytestmark = pytest.mark.serial
-
 CASES_COUNT = 301
 COMPRESSION = ["12.*", "13.*"]
 

@@ -11,8 +11,6 @@ import pytest
 from tests.integration.client import editor
 from tests.integration.client.conftest import Account
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(60)]
-
 
 @pytest.mark.parametrize("mode", ["online", "offline"])
 @pytest.mark.parametrize("edits", [1, 40])

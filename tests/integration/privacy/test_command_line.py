@@ -8,14 +8,10 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import pytest
-
 from tests.integration.privacy.conftest import client_of, files_that_hold
 from tests.integration.rest.test_command_line import run
 from tests.integration.service.conftest import DEADLINE_S, PASSWORD
 from tests.integration.service.test_process import Process
-
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(90)]
 
 
 async def test_a_running_service_exports_erases_and_keeps_time_for_the_operator(

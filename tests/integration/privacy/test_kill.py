@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from tests.integration.privacy.conftest import Person, client_of, files_that_hold
 from tests.integration.service.test_process import Process
-
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(90)]
 
 
 async def everything(person: Person) -> dict[str, Any]:
@@ -46,7 +43,7 @@ async def test_an_erasure_that_kill_cut_off_is_finished_by_the_next_start(
     lines = await process.log()
     await process.start()
     receipt = "ers_" + ann.account.partition("_")[2]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while True:
             answer = await bob.client.http.get(f"/v1/erasures/{receipt}")
             if answer.status_code == 404:

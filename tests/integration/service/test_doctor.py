@@ -10,8 +10,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from syncbridge.app import Service
 from syncbridge.config import Settings
 from syncbridge.core.ids import SessionId
@@ -100,7 +98,6 @@ async def test_a_session_that_is_not_there_is_said_in_a_sentence(service: Servic
     assert "Traceback" not in err.decode()
 
 
-@pytest.mark.serial
 async def test_after_a_crash_it_tells_that_nothing_acknowledged_is_lost(tmp_path: Path, stack: AsyncExitStack) -> None:
     settings = Settings(port=0, data_dir=tmp_path / "data")
     process = Process(settings.data_dir)

@@ -21,9 +21,17 @@ from cryptography import x509
 
 from tests.integration.service.conftest import DEADLINE_S, Client, Device, until
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(60)]
-
+PATIENCE_S = 60
 COMMAND = Path(sys.executable).with_name("syncbridge")
+
+
+def free_port() -> int:
+    """A port that nobody listens at, and none of those that the system gives away: it is taken again after a kill."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 class Process:
@@ -31,12 +39,7 @@ class Process:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.tls_port: int = probe.getsockname()[1]
+        self.port, self.tls_port = free_port(), free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.running: asyncio.subprocess.Process | None = None
 
@@ -70,7 +73,7 @@ class Process:
 
     async def ended(self) -> int:
         assert self.running is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE_S * 2):
             return await self.running.wait()
 
     async def log(self) -> str:
@@ -182,11 +185,18 @@ async def test_kill_9_loses_nothing_acknowledged_and_doubles_nothing(process: Pr
     assert state == expected
 
 
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drain waits so long for whoever is there that "at once" is told from it on any machine."""
+    monkeypatch.setenv("SYNCBRIDGE_NET__SHUTDOWN_GRACE_MS", str(PATIENCE_S * 1_000))
+
+
+@pytest.mark.usefixtures("patience")
 async def test_sigterm_with_nobody_there_ends_at_once_with_0(process: Process) -> None:
     begin = time.monotonic()
     process.send(signal.SIGTERM)
     assert await process.ended() == 0
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < PATIENCE_S / 2
     log = await process.log()
     for words in (process.base, f"ws://127.0.0.1:{process.port}/v1/ws", str(process.data_dir), "account create"):
         assert words in log
@@ -213,6 +223,7 @@ async def test_a_signal_drains(process: Process, ann: Client, number: signal.Sig
     assert {f"phone-{seq}" for seq in pusher.acked} <= set(state)
 
 
+@pytest.mark.usefixtures("patience")
 async def test_a_second_signal_ends_a_drain_that_waits(process: Process) -> None:
     _reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
     writer.write(
@@ -230,7 +241,7 @@ async def test_a_second_signal_ends_a_drain_that_waits(process: Process) -> None
     begin = time.monotonic()
     process.send(signal.SIGTERM)
     assert await process.ended() == 1
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < PATIENCE_S / 2
     writer.close()
 
 
