@@ -15,7 +15,8 @@ from tests.wire.rawclient import KEY, RawClient, head
 
 FAMILY = "Handshake"
 BAD = "400 bad_handshake; closed"
-CUT_BETWEEN_S = (4.0, 8.0)
+CUT_BETWEEN_S = (4.0, 30.0)
+"""Of 5 s: a busy machine may be late, but what is not cut stays 45 s and more."""
 
 
 def cut(dribble: bytes = b"", *, tls: bool = False) -> Send:
@@ -63,7 +64,7 @@ async def crowd(stage: Stage) -> str:
         async with await RawClient.upgraded(stage.port):
             pass
         ended = [client for client in clients if client.reader.at_eof() or client.writer.is_closing()]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(ended) < 88:
                 await asyncio.sleep(0.01)
                 ended = [client for client in clients if client.reader.at_eof() or client.writer.is_closing()]

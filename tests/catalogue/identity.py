@@ -6,7 +6,6 @@ import asyncio
 import base64
 import itertools
 import json
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +21,9 @@ CLOSED, REFUSED = "error token_invalid; close 4401", "401 token_invalid"
 NASTY = "a\r\n2026-01-01T00:00:00Z [info] forged\u2028line \x1b[31mred\x1b[0m \u0007 \"quoted\" 'too' \\ {x}"
 _names = itertools.count(1)
 ATTACKER = "http://127.0.0.1:9"
+ALIKE = (0.6, 1.6)
+"""Known to unknown: an answer without its hashing would be a tenth."""
+ROUNDS_MIN, ROUNDS_MAX = 5, 40
 
 
 def parts(stage: Stage) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -143,7 +145,7 @@ async def alike_in_time(stage: Stage) -> str:
     outcomes = set()
     sizes = set()
     known_email = (await stage.account()).mallory.email
-    for number in range(8):
+    for number in range(ROUNDS_MAX):
         for is_known in (True, False):
             begin = time.perf_counter()
             answer = await log_in(stage, known_email if is_known else f"spent-x{number}@example.com", "wrong it is")
@@ -151,8 +153,12 @@ async def alike_in_time(stage: Stage) -> str:
             outcomes.add(told(answer))
             sizes.add(len(answer.body))
             await asyncio.sleep(0)
-    known, unknown = (statistics.median(took[is_known]) for is_known in (True, False))
-    assert 0.4 < known / unknown < 2.5, (known, unknown)
+        # The quickest of each is the work itself, whatever else the machine does; more rounds where it does much.
+        known, unknown = (min(took[is_known]) for is_known in (True, False))
+        if number >= ROUNDS_MIN and ALIKE[0] < known / unknown < ALIKE[1]:
+            break
+    else:
+        raise AssertionError((known, unknown))
     assert len(sizes) == 1, sizes
     return " ".join(outcomes) + " for both, after the same work"
 

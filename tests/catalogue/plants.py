@@ -76,7 +76,7 @@ def _blocks(real: Any) -> Any:
 
     def admit(log: SessionLog, change: Any, *args: Any) -> Any:
         if any("~2" in str(op.get("path", "")) for op in change.ops):
-            time.sleep(0.15)
+            time.sleep(1.0)
         return real(log, change, *args)
 
     return admit

@@ -18,7 +18,7 @@ import trustme
 from syncbridge.config import OTHER_VARIABLES, PREFIX
 from tests.house.files import ROOT
 
-START_S = 20.0
+START_S = 60.0
 PASSWORD = "correct horse battery staple"
 ORIGIN = "https://app.example.com"
 PROXY = "127.0.0.1"
@@ -116,7 +116,7 @@ class ServiceProcess:
         """A plain client of its REST resources."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}", headers=headers, trust_env=False, verify=False, timeout=10
+            base_url=f"http://127.0.0.1:{self.port}", headers=headers, trust_env=False, verify=False, timeout=30
         )
 
     def make_account(self, name: str, devices: tuple[str, ...], sessions_count: int) -> Account:

@@ -16,14 +16,16 @@ import pytest
 from tests.soak.process import ServiceProcess, hear, say
 from tests.wire.rawclient import RawClient, head
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.serial
 
 HANDSHAKES_MAX = 512
 HANDSHAKE_TIMEOUT_S = 5.0
 CROWD = 5_000
 SLOW = 150
-QUOTED_P99_MS, HELD_P99_MS = 50.0, 1_000.0
-"""What is promised of a machine of its own, and what a test holds on one that has other things to do."""
+LATE_S = 25.0
+"""How late a busy machine may be, with the test itself or with the service; who is not cut stays 45 s and more."""
+QUOTED_P99_MS, HELD_P99_MS, HELD_QUIETS = 50.0, 1_000.0, 20
+"""What is promised of a machine of its own, and what a test holds on any: so much, and so many quiet visits more."""
 
 
 @pytest.fixture
@@ -59,11 +61,15 @@ class Honest:
 
     @property
     def p99_ms(self) -> float:
-        return statistics.quantiles(self.times_ms, n=100)[98]
+        return statistics.quantiles(self.times_ms, n=100, method="inclusive")[98]
 
 
 async def while_an_honest_client_comes(service: ServiceProcess, deed: Awaitable[None]) -> None:
-    """`deed` is done, and no visit meanwhile took long."""
+    """`deed` is done, and no visit meanwhile took long, measured by visits to the quiet service before."""
+    before = Honest(service)
+    for _ in range(20):
+        await before.visit()
+    quiet_ms = statistics.median(before.times_ms)
     honest = Honest(service)
     coming = asyncio.ensure_future(honest.keep_coming())
     try:
@@ -71,9 +77,10 @@ async def while_an_honest_client_comes(service: ServiceProcess, deed: Awaitable[
     finally:
         honest.is_over = True
         await coming
-    print(f"{len(honest.times_ms)} visits, p99 {honest.p99_ms:.1f} ms (quoted: {QUOTED_P99_MS:g} ms)")
+    told = f"p99 {honest.p99_ms:.1f} ms (quoted: {QUOTED_P99_MS:g} ms), {quiet_ms:.1f} ms while it was quiet"
+    print(f"{len(honest.times_ms)} visits, {told}")
     assert len(honest.times_ms) >= 20
-    assert honest.p99_ms <= HELD_P99_MS
+    assert honest.p99_ms <= HELD_P99_MS + HELD_QUIETS * quiet_ms
 
 
 async def test_5000_connections_that_say_nothing_are_capped_and_gone_in_time(service: ServiceProcess) -> None:
@@ -90,7 +97,7 @@ async def test_5000_connections_that_say_nothing_are_capped_and_gone_in_time(ser
                 held = await service.holdings()
                 assert held["newcomers"] <= HANDSHAKES_MAX
                 assert held["descriptors"] <= before["descriptors"] + HANDSHAKES_MAX + 16
-        await service.when(lambda held: held["newcomers"] <= 2, timeout_s=HANDSHAKE_TIMEOUT_S + 3)
+        await service.when(lambda held: held["newcomers"] <= 2, timeout_s=HANDSHAKE_TIMEOUT_S + LATE_S)
 
     before = await service.holdings()
     try:
@@ -138,7 +145,7 @@ async def test_heads_that_come_a_byte_a_second_are_cut_in_time(service: ServiceP
                 )
             )
             assert held["newcomers"] <= 2
-            assert time.monotonic() - began <= HANDSHAKE_TIMEOUT_S + 5
+            assert time.monotonic() - began <= HANDSHAKE_TIMEOUT_S + LATE_S
             await asyncio.gather(*dribbling)
 
     await while_an_honest_client_comes(service, come())
