@@ -17,6 +17,8 @@ from tests.wire.rawclient import CLOSE, PING, PONG, TEXT, RawClient, frame, head
 
 PAYLOAD = b"x" * 4096
 BUDGET = {"outlet_low_bytes": 16_384, "outlet_bytes_max": 65_536, "outlet_bytes_hard_max": 131_072}
+FAR_MS = 10**12
+"""A clock that a test moves; the server's own looks are of long before, and change nothing."""
 
 
 def only_socket(served: Served) -> SocketProtocol:
@@ -157,14 +159,13 @@ async def test_answer_of_which_something_is_taken_is_not_given_up(serve: Serve) 
         (connection,) = served.server.door.connections
         transport = connection.transport  # type: ignore[attr-defined]  # the HTTP protocol's
         await until(transport.get_write_buffer_size)
-        far_ms = 10**12  # the server's own looks are of long before, and change nothing
-        connection.beat(far_ms)
+        connection.beat(FAR_MS)
         unsent_bytes = transport.get_write_buffer_size()
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
         await client.reader.readexactly(1_000_000)
         await until(lambda: transport.get_write_buffer_size() < unsent_bytes)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # as above
-        connection.beat(far_ms + 120_000)
+        connection.beat(FAR_MS + 120_000)
         assert not served.server.door.refusals
 
 
@@ -222,20 +223,38 @@ async def test_flood_of_small_frames_does_not_grow_the_read_buffer(serve: Serve)
 
 
 async def test_silent_device_is_pinged_and_kept_while_it_answers(serve: Serve) -> None:
-    served = await serve(ping_interval_ms=40, idle_timeout_ms=160)
+    served = await serve(ping_interval_ms=60_000, idle_timeout_ms=120_000)
     async with await RawClient.upgraded(served.port) as client:
-        for _ in range(6):
+        assert await client.echo("ready") == "ready"
+        connection = only_socket(served)
+        connection.beat(FAR_MS)
+        for number in range(1, 7):
+            connection.beat(FAR_MS + number * 60_000)
             assert await client.frame() == (PING, b"", True)
+            heard_count = served.last.heard_count
             client.send(frame(PONG))
-        await until(lambda: served.last.heard_count == 6)
+            await until(lambda heard_count=heard_count: served.last.heard_count > heard_count)  # type: ignore[misc]
+            connection.beat(FAR_MS + number * 60_000)
         assert not served.last.closes
 
 
 async def test_silent_device_that_answers_no_ping_is_closed_with_4408(serve: Serve) -> None:
-    served = await serve(ping_interval_ms=40, idle_timeout_ms=120, close_timeout_ms=50)
+    served = await serve(ping_interval_ms=60_000, idle_timeout_ms=120_000, close_timeout_ms=50)
     async with await RawClient.upgraded(served.port) as client:
+        assert await client.echo("ready") == "ready"
+        for now_ms in (0, 60_000, 119_999, 120_000):
+            only_socket(served).beat(FAR_MS + now_ms)
         assert (await client.frame()).opcode == PING
         answer = await client.frame()
+        assert (answer.opcode, answer.close_code) == (CLOSE, 4408)
+        await until(lambda: served.last.closed.is_set())
+
+
+async def test_silent_device_is_closed_by_the_server_s_own_looks(serve: Serve) -> None:
+    served = await serve(ping_interval_ms=40, idle_timeout_ms=120, close_timeout_ms=50)
+    async with await RawClient.upgraded(served.port) as client:
+        while (answer := await client.frame()).opcode == PING:
+            pass
         assert (answer.opcode, answer.close_code) == (CLOSE, 4408)
         await until(lambda: served.last.closed.is_set())
 
