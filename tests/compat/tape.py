@@ -26,7 +26,7 @@ from syncbridge.config import Settings
 
 Json = dict[str, Any]
 TAPES = Path(__file__).with_name("tapes")
-HEAR_S = 10.0
+HEAR_S = 30.0
 PASSWORD = "correct horse battery"
 STATE = {"n": 1, "count": 0, "note": "a", "playhead": {"position": 60, "rate": 0, "at": 1}}
 

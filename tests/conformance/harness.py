@@ -12,7 +12,7 @@ from syncbridge.adapters.embedded import MemoryStore, SqliteStore
 from syncbridge.limits import Limits
 from syncbridge.ports import StateStore
 
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 
 
 class SetClock:

@@ -30,7 +30,7 @@ async def run(source: str, *, folder: Path, **environment: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         printed, complaints = await process.communicate()
     assert (process.returncode, complaints.decode()) == (0, "")
     return printed.decode()
@@ -64,7 +64,7 @@ async def test_a_backup_of_a_running_service_is_served_with_everything_acknowled
     person = {"email": "ann@example.com", "password": "correct horse battery staple"}
     async with Service.running(settings) as service:
         base = f"http://127.0.0.1:{service.server.port}"
-        async with httpx.AsyncClient(base_url=base, timeout=10) as http:
+        async with httpx.AsyncClient(base_url=base, timeout=30) as http:
             token = (await http.post("/v1/accounts", json=person)).json()["access_token"]
             http.headers["Authorization"] = f"Bearer {token}"
             session = (await http.post("/v1/sessions", json={"type": "custom", "state": {"a": 1}})).json()["id"]
@@ -76,7 +76,7 @@ async def test_a_backup_of_a_running_service_is_served_with_everything_acknowled
     restored = Settings(port=0, data_dir=tmp_path / "backup")
     async with Service.running(restored) as service:
         base = f"http://127.0.0.1:{service.server.port}"
-        async with httpx.AsyncClient(base_url=base, timeout=10) as http:
+        async with httpx.AsyncClient(base_url=base, timeout=30) as http:
             http.headers["Authorization"] = f"Bearer {token}"
             listed = (await http.get("/v1/sessions")).json()["sessions"]
             assert [one["id"] for one in listed] == [session]

@@ -40,7 +40,7 @@ def test_importing_core_brings_in_neither_loop_nor_socket() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     ).stdout.split()
     assert "syncbridge.core" in brought
     assert {"asyncio", "socket", "ssl", "selectors", "uvloop", "picows"}.isdisjoint(brought)

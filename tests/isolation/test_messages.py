@@ -37,7 +37,7 @@ MESSAGES: dict[str, Json] = {
 NAMELESS = {"hello", "auth", "clock"}
 """Messages that name no session."""
 
-ANSWER_S = 5.0
+ANSWER_S = 30.0
 DEVICES = {"another account": "ms-device", "a one-time code's token for another session": "guest"}
 
 

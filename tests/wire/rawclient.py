@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # for KEY: RFC 6455 section 1.3
-TIMEOUT_S = 5.0
+TIMEOUT_S = 30.0
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 

@@ -214,7 +214,7 @@ async def test_dribble_is_cut_after_the_handshake_timeout(serve: Serve) -> None:
 
 
 async def test_second_request_that_dribbles_is_cut_too(serve: Serve) -> None:
-    served = await serve(handshake_timeout_ms=80)
+    served = await serve(handshake_timeout_ms=500)
     async with await RawClient.open(served.port) as client:
         client.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await client.response()).status == 200

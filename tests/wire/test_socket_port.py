@@ -15,7 +15,7 @@ from syncbridge.core.messages import SUBPROTOCOL
 from syncbridge.net.options import TlsFiles
 from syncbridge.net.tls import load_identity
 from tests.wire.conftest import Certificate, Serve, until
-from tests.wire.rawclient import TEXT, RawClient, frame, head
+from tests.wire.rawclient import TEXT, TIMEOUT_S, RawClient, frame, head
 
 GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -238,7 +238,7 @@ async def test_drain_ends_though_nobody_answers(serve: Serve, certificate: Certi
     ):
         rest.send(GET % b"/slow")
         await until(lambda: len(served.server.door.connections) >= 2)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(TIMEOUT_S):  # half of what those who do not answer would take
             await served.server.drain(grace_ms=100)
         assert await rest.rest() == b""
     assert not served.server.door.connections

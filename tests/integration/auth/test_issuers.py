@@ -227,7 +227,7 @@ async def test_bad_answer_costs_a_bounded_time_and_what_is_held_is_used_on(
     clock.at_ms += RULES.jwks_age_ms
     begin = time.monotonic()
     await keys.keep_fresh()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
     assert keys.outcomes == {"fetched": 1, outcome: 1}
     await authority.identify(issuer.token(clock.at_ms, jti="two"))
     with pytest.raises(Unavailable):

@@ -16,7 +16,7 @@ from syncbridge.client import Bridge, Device, connect
 from syncbridge.config import Settings
 
 
-async def until(holds: Callable[[], object], deadline_s: float = 10.0) -> None:
+async def until(holds: Callable[[], object], deadline_s: float = 30.0) -> None:
     """It holds now; asked again and again until the deadline."""
     async with asyncio.timeout(deadline_s):
         while not holds():  # noqa: ASYNC110 - what is waited for tells nobody
@@ -59,7 +59,7 @@ async def service(tmp_path: Path, stack: AsyncExitStack) -> Service:
 
 async def make_account(service: Service, stack: AsyncExitStack) -> Account:
     """A person's account on the service."""
-    http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.server.port}", timeout=10)
+    http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.server.port}", timeout=30)
     stack.push_async_callback(http.aclose)
     person = {"email": "ann@example.com", "password": "correct horse battery staple"}
     answer = await http.post("/v1/accounts", json=person)

@@ -118,7 +118,7 @@ async def add_what_others_write(data_dir: Path, person: Person) -> None:
 
 
 def _add_rows(data_dir: Path, person: Person) -> None:
-    db = sqlite3.connect(data_dir / "records.db", timeout=10)
+    db = sqlite3.connect(data_dir / "records.db", timeout=30)
     with db:
         account, session = person.account, person.sessions[0]
         db.execute("INSERT INTO identities VALUES ('https://issuer', ?, ?, 1)", (person.canary("subject"), account))

@@ -26,7 +26,7 @@ async def base(tmp_path: Path) -> AsyncIterator[str]:
 @pytest.fixture
 async def ann(base: str) -> AsyncIterator[httpx.AsyncClient]:
     """Ann, with an account and two devices."""
-    async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=30) as client:
         made = await client.post("/v1/accounts", json={"email": "ann@example.com", "password": PASSWORD})
         assert made.status_code == 201
         client.headers["Authorization"] = f"Bearer {made.json()['access_token']}"

@@ -25,7 +25,7 @@ async def run(*words: str, stdin: str = "", token: str = "") -> tuple[int, str, 
         stderr=asyncio.subprocess.PIPE,
         env=environment | ({"SYNCBRIDGE_TOKEN": token} if token else {}),
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         out, err = await process.communicate(stdin.encode())
     return process.returncode or 0, out.decode(), err.decode()
 
@@ -56,7 +56,7 @@ async def test_tail_says_the_state_of_now_and_then_each_entry(base: str, ann: ht
     session = (await ann.post("/v1/sessions", json={"type": "custom", "state": {"n": 1}})).json()["id"]
     token = ann.headers["authorization"].removeprefix("Bearer ")
     following = asyncio.create_task(run("sessions", "tail", session, "--url", base, "-n", "2", token=token))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len((await ann.get("/v1/devices")).json()["devices"]) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     number = 1

@@ -79,7 +79,7 @@ async def test_rotation_beside_a_service_refuses_no_token_and_an_emergency_refus
     service: Service, config: Path
 ) -> None:
     base = f"http://127.0.0.1:{service.server.port}"
-    async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=30) as client:
         made = await client.post("/v1/accounts", json={"email": "ann@example.com", "password": PASSWORD})
         under_load = Load(client, made.json())
         first = under_load.kid

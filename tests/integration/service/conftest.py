@@ -18,7 +18,7 @@ from syncbridge.app import Service
 from syncbridge.config import Settings
 from syncbridge.core.messages import SUBPROTOCOL
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 PASSWORD = "correct horse battery staple"
 
 Message = dict[str, Any]

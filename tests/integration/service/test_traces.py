@@ -178,6 +178,6 @@ def test_serving_without_otel_endpoint_loads_nothing_that_makes_traces(tmp_path:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     assert told.stdout.splitlines()[-1] == "[]"

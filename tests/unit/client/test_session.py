@@ -47,7 +47,7 @@ def bridge_of(
     )
 
 
-async def until(is_true: Callable[[], object], deadline_s: float = 5.0) -> None:
+async def until(is_true: Callable[[], object], deadline_s: float = 30.0) -> None:
     """Returns as soon as the condition holds; fails after the deadline."""
     async with asyncio.timeout(deadline_s):
         while not is_true():  # noqa: ASYNC110 - any condition, not one that an event stands for
@@ -416,7 +416,7 @@ async def test_a_session_that_the_service_lost_for_a_while_is_followed_again_wit
         assert not await anext(joined)
         assert session.interruption is not None
         assert session.interruption.code == reason
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert (await mutation.acked()).version == 1
             assert await anext(joined)
         assert session.failure is None

@@ -131,7 +131,7 @@ async def test_note_is_written_without_being_asked(records: Records) -> None:
     await records.sessions.add(a_session("one"))
     directory = Directory(records.database, delay_ms=1)
     directory.note(SessionId("one"), status="completed", version=2, updated_at=2, active=None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await records.sessions.page(ANN, status="completed", count=1):  # noqa: ASYNC110 - a table has no event
             await asyncio.sleep(0)
     await directory.close()
