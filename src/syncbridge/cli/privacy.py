@@ -16,7 +16,7 @@ from syncbridge.adapters.embedded.directory import InUse
 from syncbridge.cli.direct import access_token, erasure, request_erasure
 from syncbridge.cli.failures import Failed
 from syncbridge.cli.offline import opened
-from syncbridge.cli.remote import call, download
+from syncbridge.cli.remote import NoService, call, download
 from syncbridge.config import Settings
 from syncbridge.core.ids import AccountId
 from syncbridge.records import Erasure
@@ -39,8 +39,8 @@ def export_account(settings: Settings, email: str, output: Path) -> None:
     with _Whole(output) as file:
         try:
             asyncio.run(_export_here(settings, token, file))
-        except InUse:
-            download(settings.base_url, _EXPORT, token=token, into=file)
+        except InUse as held:
+            _export_of_holder(settings, held.holder, token, file)
 
 
 def delete_from(url: str, email: str, password: str) -> Any:
@@ -81,6 +81,17 @@ async def _export_here(settings: Settings, token: str, file: BinaryIO) -> None:
         account = service.authority.verify(token).account
         async for piece in service.lifecycle.exporter.document(account):
             file.write(piece)
+
+
+def _export_of_holder(settings: Settings, holder: int | None, token: str, file: BinaryIO) -> None:
+    """By the service that holds the directory, which is where the configuration says; an option may have moved it."""
+    try:
+        download(settings.base_url, _EXPORT, token=token, into=file)
+    except NoService as error:
+        raise Failed(
+            f"{error.found} Process {holder} serves {settings.data_dir}: tell this command where, by its configuration "
+            "(--config), or by SYNCBRIDGE_HOST and SYNCBRIDGE_PORT."
+        ) from error
 
 
 async def _erase_here(settings: Settings, account: AccountId) -> Erasure | None:

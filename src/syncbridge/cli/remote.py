@@ -27,6 +27,14 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 _opener = urllib.request.build_opener(_NoRedirects)
 
 
+class NoService(Failed):
+    """Nothing answers at the address; ``found`` says so, without what to do about it."""
+
+    def __init__(self, url: str, reason: object) -> None:
+        self.found = f"No service answers at {url}: {reason}."
+        super().__init__(f"{self.found} `syncbridge serve` starts one.")
+
+
 def call(url: str, method: str, path: str, *, token: str | None = None, body: object = None) -> Any:
     """The JSON that the service answers, None for an empty answer. Raises Failed with its code and sentence."""
     try:
@@ -68,7 +76,7 @@ def _asked(url: str, method: str, path: str, token: str | None, body: object) ->
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise not_trusted(url, reason) from error
-        raise Failed(f"No service answers at {url}: {reason}. `syncbridge serve` starts one.") from error
+        raise NoService(url, reason) from error
     except http.client.HTTPException as error:
         raise _no_service_of_ours(url, error) from error
     return response

@@ -62,6 +62,9 @@ def test_an_export_that_fails_leaves_the_file_that_was_there(
     held.close()
     assert (code, output.read_text()) == (1, "before")
     assert "No service answers" in err
+    assert f"Process {os.getpid()} serves {run.folder}" in err
+    assert "SYNCBRIDGE_PORT" in err
+    assert "starts one" not in err
     assert list(tmp_path.glob("*.part")) == []
 
 
