@@ -27,7 +27,8 @@ def findings_page(findings: list[Finding]) -> str:
             lines.append(f"{indent}-> {finding.remedy}")
     counts = {name: sum(finding.severity == name for finding in findings) for name in _MARKS}
     lines.append("")
-    lines.append(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['problem']} problems")
+    graver = (f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if name != "ok")
+    lines.append(f"{counts['ok']} ok, {', '.join(graver)}")
     return "\n".join(lines)
 
 

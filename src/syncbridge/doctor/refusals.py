@@ -41,7 +41,8 @@ def refusals(story: Story) -> Iterator[Refused]:
 def _of_request(incident: Incident) -> Refused:
     about = incident.detail.get("about")
     what = "change over REST" if about == "request" else f"`{about}`"
-    text = f"{who(incident.device)}'s {what} ({moment(incident.at)}) was refused: {incident.code}"
+    whose = f"{who(incident.device)}'s" if incident.device else "a"
+    text = f"{whose} {what} ({moment(incident.at)}) was refused: {incident.code}"
     return Refused(incident, is_lost=False, text=text + _times(incident))
 
 

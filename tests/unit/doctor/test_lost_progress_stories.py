@@ -13,10 +13,11 @@ import pytest
 from syncbridge.core import events as on
 from syncbridge.core import messages as m
 from syncbridge.core.entry import Entry
-from syncbridge.core.ids import ConnectionId
+from syncbridge.core.ids import ConnectionId, DeviceId
 from syncbridge.doctor import Story, Verdict, causes, judge, timeline
 from syncbridge.doctor.words import moment
 from syncbridge.limits import Limits
+from syncbridge.ports import Incident
 from tests.unit.core.stage import Stage, request
 
 MINUTE_MS = 60_000
@@ -255,6 +256,15 @@ def test_a_log_that_was_cut_says_how_far_back_it_reaches(stage: Stage) -> None:
     cut = msgspec.structs.replace(whole, entries=whole.entries[1:])
     assert "The log reaches back to version 2" in judge(cut).sentence
     assert "reaches back" not in judge(whole).sentence
+
+
+def test_a_refused_change_over_rest_is_told_by_whom_where_that_is_known(stage: Stage) -> None:
+    told = f"change over REST ({moment(stage.now_ms)}) was refused: bad_patch"
+    texts = []
+    for device in ("phone", ""):
+        incident = Incident(stage.session, stage.now_ms, DeviceId(device), "refused", "bad_patch", {"about": "request"})
+        texts += [cause.text for cause in judge(Story(stage.session, story(stage).entries, [incident])).causes]
+    assert texts == [f"device phone's {told}", f"a {told}"]
 
 
 def test_the_timeline_holds_everything_once_in_its_order(stage: Stage) -> None:
