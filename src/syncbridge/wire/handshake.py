@@ -21,6 +21,7 @@ from http import HTTPStatus
 from typing import Final
 
 from syncbridge.core.messages import SUBPROTOCOL
+from syncbridge.errors import OriginForbidden
 
 USER_AGENT_CHARS_MAX: Final = 200
 
@@ -67,7 +68,7 @@ class Refusal:
         """The whole HTTP response: problem details (RFC 9457), and the connection ends after it."""
         body = json.dumps(
             {
-                "type": "about:blank",
+                "type": f"urn:syncbridge:error:{self.code}",
                 "title": self.status.phrase,
                 "status": self.status.value,
                 "code": self.code,
@@ -115,9 +116,7 @@ UPGRADE_REQUIRED: Final = Refusal(
     "This address speaks WebSocket, version 13.",
     (("upgrade", "websocket"), ("sec-websocket-version", "13")),
 )
-ORIGIN_FORBIDDEN: Final = Refusal(
-    HTTPStatus.FORBIDDEN, "origin_forbidden", "Pages of this origin are not allowed here."
-)
+ORIGIN_FORBIDDEN: Final = Refusal(HTTPStatus.FORBIDDEN, OriginForbidden.code, OriginForbidden.meaning)
 BUSY: Final = Refusal(
     HTTPStatus.SERVICE_UNAVAILABLE, "busy", "The node is at its limit; reconnect later.", (("retry-after", "1"),)
 )

@@ -7,8 +7,10 @@ import json
 import pytest
 
 from syncbridge.core.messages import SUBPROTOCOL
+from syncbridge.errors import OriginForbidden
 from syncbridge.wire import handshake
 from syncbridge.wire.handshake import (
+    ORIGIN_FORBIDDEN,
     USER_AGENT_CHARS_MAX,
     Acceptance,
     HandshakeRules,
@@ -199,3 +201,9 @@ PROXIES = frozenset({"10.0.0.1", "10.0.0.2"})
 )
 def test_forwarded_address_counts_only_from_a_trusted_proxy(peer: str, forwarded: list[bytes], address: str) -> None:
     assert client_address(peer, forwarded, PROXIES) == address
+
+
+def test_refusal_names_its_error_as_rest_does_and_says_what_an_operator_can_do() -> None:
+    problem = json.loads(ORIGIN_FORBIDDEN.answer().partition(b"\r\n\r\n")[2])
+    assert problem["type"] == "urn:syncbridge:error:origin_forbidden"
+    assert problem["detail"] == OriginForbidden.meaning
