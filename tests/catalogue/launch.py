@@ -14,13 +14,13 @@ from tests.catalogue.plants import PLANTS
 
 def tell_ports() -> None:
     """The ports are printed as soon as the server listens."""
-    lines = app.Service.lines
+    places = app.Service.places
 
-    def told(self: app.Service) -> list[str]:
+    def told(self: app.Service) -> dict[str, str]:
         print(self.server.port, self.server.tls_port, flush=True)
-        return lines(self)
+        return places(self)
 
-    app.Service.lines = told  # type: ignore[method-assign]
+    app.Service.places = told  # type: ignore[method-assign]
 
 
 def main(plants: list[str]) -> Any:

@@ -125,8 +125,9 @@ async def test_what_only_moves_the_playhead_is_not_too_much_to_be_followed(monke
     monkeypatch.setattr(module, "PAGE_ENTRIES", 2)
     monkeypatch.setattr(module, "SINCE_ENTRIES_MAX", 3)
     for position in range(1, 9):
-        ops = [{"op": "replace", "path": "/playhead", "value": {"position": position, "rate": 0, "at": 0}}]
-        await service.edit(S1, device="", form="patch", value=ops, expected=None, intent="seek")
+        anchor = {"position": position, "rate": 0, "at": 0}
+        moved = [{"op": "replace", "path": "/playhead", "value": anchor}]
+        await service.edit(S1, device="", form="patch", value=moved, expected=None, intent="seek")
     view = await history.undo(S1, device="", version=3, index=0)
     assert view.state["list"] == ["tv", "tv", "phone"]
 
