@@ -186,7 +186,7 @@ async def change_session(
 
 @router.delete("/{session}", status_code=204)
 async def delete_session(context: Ctx, claims: AccountClaims, session: Owned) -> Response:
-    """Nothing of the session is left; devices that follow it are told."""
+    """Nothing of the session is left but an answer under an `Idempotency-Key`, for a day; its devices are told."""
     with contextlib.suppress(NotFound):  # a deletion that was cut off half way is finished by the next
         await context.service.delete(session)
     context.owned.forget(session)
