@@ -110,7 +110,8 @@ class OutsideTokens:
         # Names of two issuers may be the same, and are of any length.
         token_id = hashlib.sha256(f"{token.issuer}\0{named}".encode("utf-8", "surrogatepass")).hexdigest()[:40]
         issued_at = moment(payload, "iat")
-        logged_in_at = moment(payload, "auth_time") if "auth_time" in payload else issued_at
+        # Nobody logs in after their token was made. One in milliseconds would be a fresh proof for ever.
+        logged_in_at = min(moment(payload, "auth_time"), issued_at) if "auth_time" in payload else issued_at
         return Claims(
             account,
             f"x_{token_id}",

@@ -62,6 +62,16 @@ async def test_two_first_tokens_at_once_make_one_account(
     assert await records.identities.of_account(found[0].account) == [(issuer.name, "ada")]
 
 
+@pytest.mark.parametrize(("auth_time_s", "login_at_s"), [(-3_600, -3_600), (3_600, 0), (10**9, 0)])
+async def test_login_is_no_younger_than_its_token_whatever_the_issuer_says(
+    authority: Authority, issuer: OutsideIssuer, clock: MovedClock, auth_time_s: int, login_at_s: int
+) -> None:
+    # One in milliseconds, a mistake that is made, would be a fresh proof for ever, and bring removed devices back.
+    now_s = clock.at_ms // 1_000
+    claims = await authority.identify(issuer.token(clock.at_ms, auth_time=now_s + auth_time_s))
+    assert claims.login_at == (now_s + login_at_s) * 1_000
+
+
 async def test_nobody_logs_in_by_password_to_an_account_from_outside(
     authority: Authority, issuer: OutsideIssuer, clock: MovedClock
 ) -> None:
