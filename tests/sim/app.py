@@ -20,7 +20,7 @@ from syncbridge.core.messages import (
 )
 from syncbridge.core.playhead import Anchor, of_state
 from syncbridge.errors import MessageTooLarge, NotJoined
-from tests.sim.deeds import MISSING, Deed, value_at
+from tests.sim.deeds import MISSING, REGISTERS, Deed, value_at
 from tests.sim.device import SimDevice
 
 FOUNDING: dict[str, Any] = {
@@ -34,7 +34,6 @@ FOUNDING: dict[str, Any] = {
 }
 """What every session starts with here, beside the initial state of its kind."""
 
-REGISTERS = ("/settings/theme", "/settings/voice", "/notes/a")
 COUNTERS = ("/totals/breaths", "/totals/laps")
 EDITS = ("register", "register", "counter", "counter", "tag", "untag", "mark", "best", "insert", "remove", "swap")
 

@@ -32,13 +32,26 @@ def check_order(deeds: Iterable[Deed]) -> None:
 def check_counters(log: TrueLog, deeds: Iterable[Deed], paths: Iterable[str]) -> None:
     """P5: each counter is the sum of what was acknowledged, no more and no less."""
     for path in paths:
+        # What a restore or an undo took from it, or gave to it, is asked for by somebody who knows.
         sums: dict[str, int] = {}
+        for entry in log.entries:
+            if _goes_back(entry):
+                was, became = (value_at(log.states[at], path) for at in (entry.version - 1, entry.version))
+                sums["REST"] = sums.get("REST", 0) + _number(became) - _number(was)
         for deed in deeds:
             if deed.path == path and deed.version:
                 sums[deed.device] = sums.get(deed.device, 0) + deed.amount
         total, stands = sum(sums.values()), value_at(log.state, path)
         if stands != total:
             raise Violation("P5", f"{path} is {stands}; acknowledged were {total}: {sums}")
+
+
+def _goes_back(entry: Entry) -> bool:
+    return entry.kind == "restore" or entry.undoes is not None
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def check_deed(log: TrueLog, deed: Deed, local: list[Row]) -> None:
@@ -51,6 +64,9 @@ def check_deed(log: TrueLog, deed: Deed, local: list[Row]) -> None:
     if entry.device != deed.device:
         raise Violation("P5", f"{deed} was acknowledged as entry {deed.version}, which is of {entry.device}")
     before, after = log.states[deed.version - 1], log.states[deed.version]
+    # What is to last, lasts until somebody goes back.
+    last = next((later.version - 1 for later in log.entries[deed.version :] if _goes_back(later)), log.version)
+    end = log.states[last]
     rows = [*entry.conflicts, *deed.rows, *local]
     match deed.what:
         case "register":
@@ -59,12 +75,12 @@ def check_deed(log: TrueLog, deed: Deed, local: list[Row]) -> None:
             if deed.value not in after["tags"] and not _is_listed(rows, "ours", deed.value):
                 raise Violation("P6", f"{deed} is not in the set it led to")
         case "mark":
-            count = sum(mark.get("id") == deed.value for mark in log.state["marks"])
+            count = sum(mark.get("id") == deed.value for mark in end["marks"])
             if count != 1:
                 raise Violation("P6", f"{deed} stands {count} times at the end")
         case "best":
-            if value_at(log.state, deed.path) < deed.value:
-                raise Violation("P6", f"{deed}: the best fell to {value_at(log.state, deed.path)}")
+            if value_at(end, deed.path) < deed.value:
+                raise Violation("P6", f"{deed}: the best fell to {value_at(end, deed.path)}")
         case "insert" | "remove" | "swap":
             _check_list(deed, entry, before["list"], after["list"], rows)
 
@@ -88,8 +104,12 @@ def _check_list(deed: Deed, entry: Entry, before: list[Any], after: list[Any], r
         raise Violation("P6", f"{deed} is not in the list it led to: {after}")
     if deed.what == "remove" and deed.value in after and not rows:
         raise Violation("P6", f"{deed} left its item in the list")
-    if len(set(map(str, after))) != len(after):
+    if _doubled(after) > _doubled(before):
         raise Violation("P5", f"entry {entry.version} doubled an item: {after}")
+
+
+def _doubled(items: list[Any]) -> int:
+    return len(items) - len(set(map(str, items)))
 
 
 def _is_listed(rows: list[Row], side: str, value: Any) -> bool:

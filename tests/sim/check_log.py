@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from syncbridge.core.conflicts import standing_undo, undoings_in
 from syncbridge.core.entry import Entry
+from syncbridge.core.ids import JsonObject
 from syncbridge.core.playhead import Anchor, of_state
+from tests.sim.deeds import MISSING, REGISTERS, value_at
 from tests.sim.truth import TrueLog
 from tests.sim.world import Violation
 
@@ -40,6 +43,7 @@ class LogChecker:
         self.fence = 0
         self.fence_version = 0
         self.active: str | None = None
+        self.sought: tuple[int, str] = (0, "")
         self.handoffs = 0
         self.conflicts = 0
 
@@ -54,6 +58,8 @@ class LogChecker:
                 raise Violation("P5", f"push {entry.seq} of {entry.device} is in the log again, after {last}")
             self._seqs[entry.device] = entry.seq
         self.conflicts += len(entry.conflicts)
+        if entry.undoes is not None:
+            self._judge_undo(log, entry, before)
         anchor, was = of_state(after), of_state(before)
         self._judge_owner(entry)
         if entry.kind == "create":
@@ -104,8 +110,33 @@ class LogChecker:
             raise Violation(
                 "P10", f"{entry.kind} {entry.intent} at {entry.version} lowered {was.position:g} to {anchor.position:g}"
             )
-        if entry.kind == "patch" and entry.intent == "progress" and anchor.at < was.at:
-            raise Violation("P10", f"progress at {entry.version} goes back in time: {was.at} to {anchor.at}")
+        if entry.kind == "patch" and entry.intent == "progress":
+            if anchor.at < was.at:
+                raise Violation("P10", f"progress at {entry.version} goes back in time: {was.at} to {anchor.at}")
+            sought, device = self.sought
+            if device != entry.device and all(base < sought for base, _ in self.said[entry.device, entry.seq]):
+                raise Violation(
+                    "P10", f"progress at {entry.version} was made before {device or 'REST'} sought at {sought}"
+                )
+        elif entry.intent == "seek" or entry.kind == "restore":
+            self.sought = (entry.version, entry.device if entry.seq else "")
+
+    def _judge_undo(self, log: TrueLog, entry: Entry, before: JsonObject) -> None:
+        """A conflict is taken back once, by what was lost in it; what that replaces is listed, whoever wrote it."""
+        undoing = entry.undoes
+        assert undoing is not None
+        row = log.entry(undoing.version).conflicts[undoing.index]
+        standing = standing_undo(undoings_in(log.entries[: entry.version - 1]), undoing.version, undoing.index)
+        if standing is not None and standing[1].chosen == undoing.chosen:
+            raise Violation("P5", f"entry {entry.version} takes back what {standing[0]} had taken back")
+        path = str(row.get("path"))
+        if path not in REGISTERS or not entry.ops:
+            return
+        now, wanted = value_at(log.states[entry.version], path), row.get(undoing.chosen, MISSING)
+        if now != wanted:
+            raise Violation("P6", f"entry {entry.version} takes back {row} and leaves {now!r}")
+        if value_at(before, path) != entry.conflicts[0].get("theirs", MISSING):
+            raise Violation("P6", f"entry {entry.version} replaces {value_at(before, path)!r}, which is in no list")
 
     def _judge_continuity(self, entry: Entry, was: Anchor, anchor: Anchor) -> None:
         source, note = self.active, entry.handoff

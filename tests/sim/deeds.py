@@ -7,6 +7,7 @@ from typing import Any
 
 from syncbridge.client.pending import Row
 
+REGISTERS = ("/settings/theme", "/settings/voice", "/notes/a")
 MISSING = "(nothing)"
 """Stands for a place that holds no value; no deed ever writes it."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from syncbridge.client.replica import Replica
-from syncbridge.core import admission, handoffs, work
+from syncbridge.core import admission, conflicts, handoffs, work, work_conflicts
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core.batch import Batch
@@ -274,6 +274,29 @@ def _told_nothing(real: Any) -> Any:
     return on_push
 
 
+def _rest_seek_is_a_push(real: Any) -> Any:
+    def append(self: SessionLog, entry: Entry, *args: Any, **kwargs: Any) -> None:
+        before = self.seek_version
+        real(self, entry, *args, **kwargs)
+        if self.seek_version != before:
+            self.seek_device = entry.device
+
+    return append
+
+
+def _never_undone(real: Any) -> Any:
+    return lambda *args: None
+
+
+def _replaced_unlisted(real: Any) -> Any:
+    """What an undo replaces is not in the row of its entry."""
+
+    def row(*args: Any, **kwargs: Any) -> Any:
+        return {name: value for name, value in real(*args, **kwargs).items() if name != "theirs"}
+
+    return row
+
+
 # -- the device -------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +359,9 @@ BUGS = (
     Bug("push too fast is dropped", ("P3",), ConnectionMachine, "_on_push", _told_nothing),
     Bug("members are never forgotten", ("memory",), Members, "leave", _ghost_members),
     Bug("log never trimmed", ("memory",), SessionLog, "trim", _log_never_trimmed),
+    Bug("seek over REST taken for a push", ("P10",), SessionLog, "append", _rest_seek_is_a_push, 120),
+    Bug("conflict undone twice", ("P5",), work_conflicts, "standing_undo", _never_undone, 40),
+    Bug("undo forgets what it replaced", ("P6",), conflicts, "_row", _replaced_unlisted, 35),
     Bug("an incident tells the state", ("P26",), work, "Noted", _content_in_incident),
     Bug("replica drops pending on cut", ("P5", "P6"), Replica, "disconnected", _pending_dropped),
     Bug("replica reuses numbers", ("P1", "P5", "P6"), Replica, "dump", _seq_reused),

@@ -19,5 +19,5 @@ PINNED = (
     Pin(2188, "a second join that was refused left its member behind, and the session was never idle again"),
     Pin(2, "a device whose own push paused the session went on believing that it was active"),
     Pin(1285, "a handoff from a device long dead stated half a second of doubt, for others had written meanwhile"),
-    Pin(443, "an edit made on top of one that was refused carried the refused increment into the counter"),
+    Pin(35, "an edit made on top of one that was refused carried the refused increment into the counter"),
 )

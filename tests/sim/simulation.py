@@ -96,7 +96,9 @@ class Simulation:
             for name, device in self.devices.items()
         ]
         self.sloppy = [Sloppy(self.world, self.weather, self.network, name, SESSION) for name in sloppy]
-        self.rest = RestCaller(self.world, self.weather, self.nodes, SESSION, self.roster)
+        self.rest = RestCaller(
+            self.world, self.weather, self.nodes, SESSION, self.roster, lambda: self.truth.logs[SESSION]
+        )
         self._decoder = MessageDecoder(self.weather.limits)
         self._is_calm = False
 

@@ -76,6 +76,11 @@ class Weather:
         """How fast devices may push. Tied to another draw, so that it moves none of those after it."""
         return SLOW_PLAN if self.amount_max == 1 else Plan()
 
+    @property
+    def looks_back(self) -> bool:
+        """Whether whoever asks over REST also seeks, restores and takes conflicts back. Tied as ``plan`` is."""
+        return self.rest_mean_ms > 0 and self.amount_max != 1
+
 
 def draw(random: Random, *, is_careless: bool = False) -> Weather:
     """The weather of one seed.
