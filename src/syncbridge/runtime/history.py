@@ -147,6 +147,8 @@ class LogHistory:
             read = await self.entries(session, after=last, count_max=PAGE_ENTRIES)
             if read.epoch != epoch:
                 raise errors.EpochUnknown
+            if read.entries and read.entries[0].version != last + 1:
+                raise _gone(read.oldest)
             undoings += undoings_in(read.entries)
             if since is not None:
                 # What moves the playhead alone, the most of a long session, moves no other place.

@@ -9,6 +9,7 @@ import pytest
 from syncbridge.core.ids import AccountId, SessionId
 from syncbridge.errors import ConflictExpired, HistoryGone, NotFound, Unavailable, ValidationFailed
 from syncbridge.limits import Limits
+from syncbridge.ports import Stretch
 from syncbridge.runtime import history as module
 from syncbridge.runtime.history import LogHistory
 from syncbridge.runtime.service import LiveSessionService
@@ -130,6 +131,25 @@ async def test_what_only_moves_the_playhead_is_not_too_much_to_be_followed(monke
         await service.edit(S1, device="", form="patch", value=moved, expected=None, intent="seek")
     view = await history.undo(S1, device="", version=3, index=0)
     assert view.state["list"] == ["tv", "tv", "phone"]
+
+
+async def test_a_log_that_lets_go_while_it_is_read_is_not_followed_over_the_gap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, service, history = await made(TIGHT, n=0)
+    version = await clash(world)
+    real = history.entries
+
+    async def entries(session: SessionId, *, after: int, count_max: int) -> Stretch:
+        if after == version:
+            world.store._history_entries_max = 10
+            for value in range(60):
+                await write(service, value, "/other")
+        return await real(session, after=after, count_max=count_max)
+
+    monkeypatch.setattr(history, "entries", entries)
+    with pytest.raises(HistoryGone):
+        await history.undo(S1, device="", version=version, index=0)
 
 
 async def test_a_conflict_is_undone_for_its_time_and_no_longer() -> None:
