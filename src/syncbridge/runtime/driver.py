@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
@@ -36,6 +37,7 @@ from syncbridge.core.messages import ErrorMessage, HandoffOffer, HandoffTake, Pu
 from syncbridge.errors import Forbidden, SyncBridgeError
 from syncbridge.ports import Admission, Identity, Refusal
 from syncbridge.runtime.outlet import Outlet
+from syncbridge.runtime.pace import is_timed
 from syncbridge.runtime.timers import Timers
 from syncbridge.wire.close import CLOSED_BY_DEVICE, CloseCode
 from syncbridge.wire.codec import encode_message
@@ -90,6 +92,7 @@ class ConnectionDriver:
 
     def on_text(self, frame: bytes) -> None:
         """The message in ``frame`` has had its effect, or is answered as malformed; while draining it is unread."""
+        since = perf_counter()
         engine = self._engine
         if engine.is_draining:
             return  # the device was told, or is about to be; what is not acknowledged it sends again
@@ -101,6 +104,8 @@ class ConnectionDriver:
         else:
             kind = type(message)
             if isinstance(message, Push):
+                if is_timed(message.seq):
+                    engine.ack_waits.heard(self.connection, message, since)
                 digest = push_digest(message)
                 pushed = self.machine.pushed(message, digest, engine.now_ms)
                 if pushed is not None:

@@ -18,7 +18,6 @@ notices nothing.
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
@@ -61,7 +60,7 @@ from syncbridge.core.events import (
     TimerFired,
 )
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, RequestId, SessionId, TxnId
-from syncbridge.core.messages import Left
+from syncbridge.core.messages import Ack, Left
 from syncbridge.core.playhead import of_state
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.limits import Limits
@@ -85,6 +84,7 @@ from syncbridge.ports import (
 )
 from syncbridge.runtime.driver import ConnectionDriver
 from syncbridge.runtime.hub import Hub
+from syncbridge.runtime.pace import AckWaits, is_timed
 from syncbridge.runtime.sessions import LiveSession, told, where
 from syncbridge.runtime.timers import CallAt, CallSoon
 from syncbridge.wire.codec import MessageDecoder, encode_message
@@ -143,6 +143,7 @@ class Engine:
         self._call_soon = call_soon
         self._directory = directory
         self.telemetry = telemetry
+        self.ack_waits = AckWaits(telemetry, call_soon)
         self._recorder = recorder
         self._queue: deque[tuple[Callable[[Any, Any], None], Any, Any]] = deque()
         self._is_running = False
@@ -370,7 +371,7 @@ class Engine:
         self._in_flight[txn.id] = (live, self._trip, len(txn.entries))
         self._batch.append(Submission(txn, live.fanout.journal(txn.entries)))
         if len(self._batch) == 1:
-            self._trip.began_at = time.perf_counter()
+            self._trip.began_at = perf_counter()
             self._call_soon(self._submit)
 
     def _submit(self) -> None:
@@ -409,7 +410,7 @@ class Engine:
         self._post_living(live, event)
         trip.waiting -= 1
         if not trip.waiting:
-            self.telemetry.measured("sync_ms", (time.perf_counter() - trip.began_at) * 1000)
+            self.telemetry.measured("commit_ms", (perf_counter() - trip.began_at) * 1000)
             if trip.entries:
                 self.telemetry.measured("commit_entries", trip.entries)
 
@@ -424,7 +425,10 @@ class Engine:
     def _send(self, live: LiveSession, effect: Send) -> None:
         driver = self.hub.by_connection.get(effect.connection)
         if driver is not None and driver.outlet is not None:
-            driver.outlet.send(encode_message(effect.message))
+            message = effect.message
+            driver.outlet.send(encode_message(message))
+            if type(message) is Ack and is_timed(message.seq):
+                self.ack_waits.answered(effect.connection, message)
 
     def _send_to_device(self, live: LiveSession, effect: SendToDevice) -> None:
         driver = self.hub.of_device(live.account, effect.device)

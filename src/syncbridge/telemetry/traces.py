@@ -44,7 +44,7 @@ class TracedTelemetry:
     def measured(self, name: str, value: float, label: str = "") -> None:
         """The figure is counted; a commit or a handoff is a span too."""
         self._inner.measured(name, value, label)
-        if name == "sync_ms":
+        if name == "commit_ms":
             self._span("store.commit", value, {})
         elif name == "handoff_done":
             self._span("handoff", self._clock.now_ms() - value, {"syncbridge.handoff.mode": label})

@@ -238,6 +238,7 @@ def test_what_happens_is_measured_and_errors_are_logged(world: World, caplog: py
     assert seen["connection_error", "token_invalid"] == 1
     assert seen["commit_entries", ""] == 1
     assert 0 <= seen["sync_ms", ""] < 10_000
+    assert 0 <= seen["commit_ms", ""] < 10_000
 
 
 # -- our own faults ---------------------------------------------------------------------------------------------

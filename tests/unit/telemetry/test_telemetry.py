@@ -58,6 +58,7 @@ def test_page_has_every_metric_of_the_handbook_from_the_start(telemetry: Prometh
     [
         ("connection_error", 1, "too_slow", ("websocket_connection_errors_total", "too_slow"), 1),
         ("sync_ms", 5, "", ("state_sync_duration_seconds_sum",), 0.005),
+        ("commit_ms", 7, "", ("commit_duration_seconds_sum",), 0.007),
         ("handoff_ms", 5, "take", ("handoff_latency_seconds_sum", "take"), 0.005),
         ("handoff_done", 999_990, "offer", ("handoff_latency_seconds_sum", "offer"), 0.01),
         ("handoff_done", 999_990, "offer", ("cross_device_handoffs_total", "done"), 1),
