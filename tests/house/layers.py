@@ -42,7 +42,7 @@ def _layers(names: str) -> frozenset[str]:
 
 
 BELOW_THE_ROOT = _layers(
-    "errors limits rates bounds _ext core wire ports config telemetry runtime net records auth lifecycle http"
+    "errors limits rates bounds _ext core wire ports story config telemetry runtime net records auth lifecycle http"
     " adapters adapters.embedded adapters.cluster"
 )
 
@@ -61,6 +61,8 @@ LAYERS = {
     "ports": Layer(_layers("errors limits core"), foreign=DATA, banned=WORLD),
     # "" is the package's own face, read for its version.
     "telemetry": Layer(_layers("errors limits core ports") | {""}, foreign=None, banned_foreign=BACK_ENDS),
+    # What became of a session's progress, judged from what others read: pure, for its owner's route and the doctor's.
+    "story": Layer(_layers("errors _ext core ports"), foreign=DATA, banned=WORLD),
     "runtime": Layer(
         _layers("errors limits rates _ext core wire ports telemetry"),
         foreign=None,
@@ -85,7 +87,7 @@ LAYERS = {
         banned_foreign=BACK_ENDS | SERVERS | DATABASES | {"picows"},
     ),
     "http": Layer(
-        _layers("errors limits rates _ext core wire ports runtime records auth lifecycle telemetry") | {""},
+        _layers("errors limits rates _ext core wire ports story runtime records auth lifecycle telemetry") | {""},
         foreign=None,
         banned_foreign=BACK_ENDS | {"picows"},
     ),
@@ -113,7 +115,7 @@ LAYERS = {
     "demo": Layer(_layers("errors limits _ext core wire client config") | {""}, foreign=None, banned_foreign=BACK_ENDS),
     # Looks at an installation from outside: it reads what others wrote, and is known to the command line alone.
     "doctor": Layer(
-        _layers("errors limits _ext core ports config net records adapters.embedded") | {""},
+        _layers("errors limits _ext core ports story config net records adapters.embedded") | {""},
         foreign=None,
         banned_foreign=BACK_ENDS | SERVERS,
     ),

@@ -61,7 +61,8 @@ def session(
     Read straight from the data directory; a running service does not notice.
     """
     from syncbridge.core.ids import SessionId
-    from syncbridge.doctor import NoStory, judge, pages, read_story
+    from syncbridge.doctor import NoStory, pages, read_story
+    from syncbridge.story import judge
 
     try:
         story = asyncio.run(read_story(settings(config, data_dir=data_dir), SessionId(session)))

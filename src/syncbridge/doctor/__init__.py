@@ -4,7 +4,7 @@
 
     findings = await examine(settings, file=None, url=None)  # configuration, storage, keys, clock, machine, versions
     story = await read_story(settings, SessionId("ses_..."))  # the log and the incidents of one session
-    judge(story)  # what was lost, and why, in plain words
+    judge(story)  # of `syncbridge.story`: what was lost, and why, in plain words
 
 It only reads (but for one small file in the data directory, by which the disk is timed), so it works beside a running
 service and without one.
@@ -12,23 +12,8 @@ service and without one.
 
 from __future__ import annotations
 
-from syncbridge.doctor.causes import Cause
 from syncbridge.doctor.examination import examine
 from syncbridge.doctor.findings import Finding, exit_code
-from syncbridge.doctor.story import NoStory, Story, read_story
-from syncbridge.doctor.timeline import Moment, timeline
-from syncbridge.doctor.verdict import Verdict, judge
+from syncbridge.doctor.story import NoStory, read_story
 
-__all__ = [
-    "Cause",
-    "Finding",
-    "Moment",
-    "NoStory",
-    "Story",
-    "Verdict",
-    "examine",
-    "exit_code",
-    "judge",
-    "read_story",
-    "timeline",
-]
+__all__ = ["Finding", "NoStory", "examine", "exit_code", "read_story"]

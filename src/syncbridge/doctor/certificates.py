@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from syncbridge.config import Settings
 from syncbridge.doctor.findings import Finding, ok, problem, warning
-from syncbridge.doctor.words import moment, span
 from syncbridge.net.options import TlsFiles
 from syncbridge.net.tls import Certificate, make_context, read_certificate
+from syncbridge.story.words import moment, span
 
 CHECK = "certificate"
 DAY_MS = 86_400_000

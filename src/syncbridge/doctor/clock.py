@@ -10,7 +10,7 @@ from syncbridge.adapters.embedded.directory import CannotOpen
 from syncbridge.adapters.embedded.onlooker import looking_at
 from syncbridge.config import Settings
 from syncbridge.doctor.findings import Finding, ok, problem, warning
-from syncbridge.doctor.words import moment, span
+from syncbridge.story.words import moment, span
 
 CHECK = "clock"
 WATCHED_S = 0.2

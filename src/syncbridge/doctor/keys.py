@@ -11,10 +11,10 @@ from sqlalchemy import select
 from syncbridge.config import Settings
 from syncbridge.doctor.findings import Finding, ok, problem, warning
 from syncbridge.doctor.records import looking_at_records, records_file
-from syncbridge.doctor.words import moment, span
 from syncbridge.errors import SyncBridgeError
 from syncbridge.records.database import Database, newest_revision
 from syncbridge.records.schema import signing_keys
+from syncbridge.story.words import moment, span
 
 RECORDS = "records"
 KEYS = "keys"

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from syncbridge.doctor.findings import Finding
-from syncbridge.doctor.story import Story
-from syncbridge.doctor.timeline import timeline
-from syncbridge.doctor.verdict import Verdict
-from syncbridge.doctor.words import moment, plain
+from syncbridge.story import Story
+from syncbridge.story.timeline import timeline
+from syncbridge.story.verdict import Verdict
+from syncbridge.story.words import moment, plain
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
 _WIDTH = 11

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from syncbridge import __version__
 from syncbridge.doctor.findings import Finding, ok, problem, warning
-from syncbridge.doctor.words import plain, span
+from syncbridge.story.words import plain, span
 
 CHECK = "service"
 TIMEOUT_S = 5

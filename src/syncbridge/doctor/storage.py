@@ -15,7 +15,7 @@ from syncbridge.adapters.embedded.journal import NotThere
 from syncbridge.adapters.embedded.onlooker import looking_at
 from syncbridge.config import Settings
 from syncbridge.doctor.findings import Finding, ok, problem, warning
-from syncbridge.doctor.words import span
+from syncbridge.story.words import span
 
 CHECK = "storage"
 MIB = 1024 * 1024

@@ -1,8 +1,6 @@
-"""What is known of one session: its log, as far back as it reaches, and its incidents."""
+"""One session's story, read straight from the data directory."""
 
 from __future__ import annotations
-
-from msgspec import Struct
 
 from syncbridge.adapters.embedded.directory import CannotOpen
 from syncbridge.adapters.embedded.journal import NotThere
@@ -15,25 +13,11 @@ from syncbridge.doctor.records import looking_at_records
 from syncbridge.errors import SyncBridgeError
 from syncbridge.ports import Incident
 from syncbridge.records.incidents import Incidents
+from syncbridge.story import Story
 
 
 class NoStory(Exception):
     """Nothing can be told of the session; the sentence says why."""
-
-
-class Story(Struct, frozen=True):
-    """Both in their order. ``damage`` is why the log cannot be read whole, ``notes`` what else could not be read."""
-
-    session: SessionId
-    entries: list[Entry]
-    incidents: list[Incident]
-    damage: str = ""
-    notes: list[str] = []
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the log reaches back to the session's first entry."""
-        return bool(self.entries) and self.entries[0].version == 1
 
 
 async def read_story(settings: Settings, session: SessionId) -> Story:

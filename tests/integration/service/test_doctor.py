@@ -13,8 +13,9 @@ from typing import Any
 from syncbridge.app import Service
 from syncbridge.config import Settings
 from syncbridge.core.ids import SessionId
-from syncbridge.doctor import Story, examine, judge, read_story
+from syncbridge.doctor import examine, read_story
 from syncbridge.limits import Plan
+from syncbridge.story import Story, judge
 from tests.integration.service.conftest import DEADLINE_S, Client
 from tests.integration.service.test_process import Process
 

@@ -14,10 +14,10 @@ from syncbridge.core import events as on
 from syncbridge.core import messages as m
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import ConnectionId, DeviceId
-from syncbridge.doctor import Story, Verdict, causes, judge, timeline
-from syncbridge.doctor.words import moment
 from syncbridge.limits import Limits
 from syncbridge.ports import Incident
+from syncbridge.story import Story, Verdict, causes, judge, timeline
+from syncbridge.story.words import moment
 from tests.unit.core.stage import Stage, request
 
 MINUTE_MS = 60_000
@@ -365,6 +365,6 @@ def test_every_finder_is_needed_by_some_story(finder: Callable[..., object], mon
     """A judge that lacks it tells some story otherwise."""
     left = tuple(one for one in causes.FINDERS if one is not finder)
     told = [verdict(play()) for play in STORIES]
-    monkeypatch.setattr("syncbridge.doctor.verdict.FINDERS", left)
+    monkeypatch.setattr("syncbridge.story.verdict.FINDERS", left)
     without = [verdict(play()) for play in STORIES]
     assert [one.sentence for one in told] != [one.sentence for one in without]

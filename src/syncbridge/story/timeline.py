@@ -8,10 +8,10 @@ from typing import Literal
 from msgspec import Struct
 
 from syncbridge.core.entry import Entry
-from syncbridge.doctor.movements import movements
-from syncbridge.doctor.story import Story
-from syncbridge.doctor.words import place, plain, span, who
 from syncbridge.ports import Incident
+from syncbridge.story.known import Story
+from syncbridge.story.movements import movements
+from syncbridge.story.words import place, plain, span, who
 
 LATE_MS_MIN = 60_000
 """An entry that was made longer ago than this was made offline; it says so."""

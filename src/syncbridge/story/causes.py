@@ -18,12 +18,12 @@ from typing import Literal
 from msgspec import Struct
 
 from syncbridge.core.entry import Entry
-from syncbridge.doctor.movements import movements
-from syncbridge.doctor.refusals import refusals
-from syncbridge.doctor.story import Story
-from syncbridge.doctor.timeline import LATE_MS_MIN
-from syncbridge.doctor.words import moment, place, plain, span, who
 from syncbridge.ports import Incident
+from syncbridge.story.known import Story
+from syncbridge.story.movements import movements
+from syncbridge.story.refusals import refusals
+from syncbridge.story.timeline import LATE_MS_MIN
+from syncbridge.story.words import moment, place, plain, span, who
 
 Weight = Literal["lost", "moved", "noted"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from syncbridge.doctor.causes import FINDERS, Cause, Weight
-from syncbridge.doctor.story import Story
-from syncbridge.doctor.words import moment, sentence
+from syncbridge.story.causes import FINDERS, Cause, Weight
+from syncbridge.story.known import Story
+from syncbridge.story.words import moment, sentence
 
 _ORDER: dict[Weight, int] = {"lost": 0, "moved": 1, "noted": 2}
 CAUSES_MAX = 20

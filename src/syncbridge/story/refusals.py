@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from syncbridge.core.entry import Entry
 from syncbridge.core.playhead import POINTER
-from syncbridge.doctor.story import Story
-from syncbridge.doctor.words import moment, who
 from syncbridge.ports import Incident
+from syncbridge.story.known import Story
+from syncbridge.story.words import moment, who
 
 _NO_OWNER = frozenset({"stale_owner", "stale_fence"})
 _SENT_AGAIN = frozenset({"base_too_old", "base_in_future", "seq_gap", "epoch_unknown", "context_refused"})

@@ -1,4 +1,4 @@
-"""How the doctor puts times, spans and devices into words."""
+"""Times, spans and devices, in words."""
 
 from __future__ import annotations
 
