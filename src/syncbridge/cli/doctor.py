@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
 from syncbridge.cli.failures import Failed
-from syncbridge.cli.options import ConfigFile, DataDir, Url, settings
+from syncbridge.cli.options import ConfigFile, DataDir, Token, Url, bearer, settings
 
 doctor = typer.Typer(invoke_without_command=True)
 
@@ -52,21 +53,32 @@ def examine(
 @doctor.command("session")
 def session(
     session: Annotated[str, typer.Argument(help="The session's id.")],
+    url: Url = None,
+    token: Token = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
     """Tell why progress of a session was lost, or that nothing was: a verdict, its causes, and one timeline.
 
-    Read straight from the data directory; a running service does not notice.
+    Read straight from the data directory; a running service does not notice. With --url and the owner's token it is
+    asked of a service, which judges the newest entries.
     """
     from syncbridge.core.ids import SessionId
-    from syncbridge.doctor import NoStory, pages, read_story
-    from syncbridge.story import judge
+    from syncbridge.doctor import NoStory, pages, read_story, told_report
+    from syncbridge.story import report
 
     try:
-        story = asyncio.run(read_story(settings(config, data_dir=data_dir), SessionId(session)))
+        if url is not None and data_dir is None:
+            told = told_report(session, partial(_get, url, bearer(token)))
+        else:
+            told = report(asyncio.run(read_story(settings(config, data_dir=data_dir), SessionId(session))))
     except NoStory as absence:
         raise Failed(str(absence)) from absence
-    verdict = judge(story)
-    typer.echo(json.dumps(pages.story_json(story, verdict), indent=2) if as_json else pages.story_page(story, verdict))
+    typer.echo(json.dumps(pages.story_json(told), indent=2) if as_json else pages.story_page(told))
+
+
+def _get(url: str, token: str, path: str) -> Any:
+    from syncbridge.cli.remote import call
+
+    return call(url, "GET", path, token=token)

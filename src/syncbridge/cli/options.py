@@ -45,3 +45,13 @@ def password(from_stdin: bool, *, confirm: bool) -> str:
     if from_stdin:
         return typer.get_text_stream("stdin").readline().rstrip("\r\n")
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+
+
+def bearer(token: str | None) -> str:
+    """The token as it is sent. Raises Failed where there is none."""
+    if not token:
+        raise Failed("A token is needed: --token or SYNCBRIDGE_TOKEN; `syncbridge token EMAIL` prints one.")
+    sent = token.strip()  # a token out of a file ends in a newline
+    if not sent.isprintable():
+        raise Failed("--token or SYNCBRIDGE_TOKEN holds characters that no token has.")
+    return sent

@@ -11,8 +11,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from syncbridge.cli.failures import Failed
-from syncbridge.cli.options import ConfigFile, Token, Url, settings
+from syncbridge.cli.options import ConfigFile, Token, Url, bearer, settings
 
 sessions = typer.Typer(help="Sessions of the account behind the token.", no_args_is_help=True)
 
@@ -84,12 +83,8 @@ def tail_session(
 
 
 def _service(url: str | None, token: str | None, config: Any) -> tuple[str, str]:
-    if not token:
-        raise Failed("A token is needed: --token or SYNCBRIDGE_TOKEN; `syncbridge token EMAIL` prints one.")
-    bearer = token.strip()  # a token out of a file ends in a newline
-    if not bearer.isprintable():
-        raise Failed("--token or SYNCBRIDGE_TOKEN holds characters that no token has.")
-    return (url or settings(config).base_url), bearer
+    sent = bearer(token)
+    return (url or settings(config).base_url), sent
 
 
 def _get(url: str, token: str, path: str) -> Any:

@@ -7,9 +7,7 @@ from typing import Any
 import msgspec
 
 from syncbridge.doctor.findings import Finding
-from syncbridge.story import Story
-from syncbridge.story.timeline import timeline
-from syncbridge.story.verdict import Verdict
+from syncbridge.story import Report
 from syncbridge.story.words import moment, plain
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
@@ -37,28 +35,29 @@ def findings_json(findings: list[Finding]) -> list[dict[str, Any]]:
     return [msgspec.to_builtins(finding) for finding in findings]
 
 
-def story_page(story: Story, verdict: Verdict) -> str:
-    """The verdict, its causes, and the timeline."""
-    lines = [verdict.sentence, *story.notes]
-    if verdict.causes:
+def story_page(report: Report) -> str:
+    """The verdict, its causes, and the timeline. Nothing in it moves a cursor, wherever it was read."""
+    lines = [plain(report.verdict.sentence), *report.notes]
+    if report.verdict.causes:
         lines += ["", "Causes"]
-        lines += [f"  {cause.weight:<5}  {moment(cause.at)}  {cause.text}" for cause in verdict.causes]
+        lines += [f"  {cause.weight:<5}  {moment(cause.at)}  {plain(cause.text)}" for cause in report.verdict.causes]
     lines += ["", "Timeline"]
-    for one in timeline(story):
+    for one in report.timeline:
         version = f"v{one.version}" if one.version else ""
-        lines.append(f"  {moment(one.at)}  {version:<7} {one.what:<8} {plain(one.device) or '-':<16} {one.text}")
+        lines.append(f"  {moment(one.at)}  {version:<7} {one.what:<8} {plain(one.device) or '-':<16} {plain(one.text)}")
     return "\n".join(lines)
 
 
-def story_json(story: Story, verdict: Verdict) -> dict[str, Any]:
+def story_json(report: Report) -> dict[str, Any]:
     """The same as one object; every member is there."""
+    verdict = report.verdict
     return {
-        "session": story.session,
+        "session": report.session,
         "verdict": {
             "is_lost": verdict.is_lost,
             "sentence": verdict.sentence,
             "causes": [msgspec.structs.asdict(cause) for cause in verdict.causes],
         },
-        "notes": story.notes,
-        "timeline": [msgspec.structs.asdict(one) for one in timeline(story)],
+        "notes": report.notes,
+        "timeline": [msgspec.structs.asdict(one) for one in report.timeline],
     }

@@ -25,6 +25,7 @@ from syncbridge.http import (
     sessions,
     snapshots,
     state,
+    timeline,
 )
 from syncbridge.http.context import Context, HttpSettings, OwnedSessions
 from syncbridge.http.document import complete
@@ -64,7 +65,7 @@ _NO_TELEMETRY_OF_ITS_OWN: TelemetryConfig = {
 """The framework's spans hold paths, queries and the texts of exceptions: ours (`telemetry.traces`) hold none."""
 
 _RESOURCES = (
-    *(accounts, privacy, auth, devices, sessions, state, handoffs, pairing, snapshots, history, conflicts),
+    *(accounts, privacy, auth, devices, sessions, state, handoffs, pairing, snapshots, history, conflicts, timeline),
     health,
 )
 

@@ -54,4 +54,4 @@ def _reach(story: Story) -> str:
     if not story.entries:
         return "The log holds no entries any more."
     first = story.entries[0]
-    return f"The log reaches back to version {first.version} of {moment(first.at)}; of what was before nothing is told."
+    return f"This is told from version {first.version} of {moment(first.at)} on; of what was before nothing is told."

@@ -20,11 +20,12 @@ from tests.integration.service.conftest import DEADLINE_S, Client
 from tests.integration.service.test_process import Process
 
 
-async def doctor(data_dir: Path, *words: str) -> tuple[int, Any]:
+async def doctor(data_dir: Path | None, *words: str) -> tuple[int, Any]:
     """(exit code, what it prints as JSON) of `syncbridge doctor` in a process of its own."""
+    place = () if data_dir is None else ("--data-dir", str(data_dir))
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "syncbridge", "doctor", *words, "--json", "--data-dir", str(data_dir)),
+        *("-m", "syncbridge", "doctor", *words, "--json", *place),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={name: value for name, value in os.environ.items() if not name.startswith("SYNCBRIDGE_")},
@@ -66,6 +67,8 @@ async def test_a_stale_device_s_lost_progress_is_told_beside_the_running_service
     assert told["verdict"]["causes"][0]["version"] == taken["version"]
     assert "777" not in json.dumps(told)
     assert ann.token not in json.dumps(told)
+    _, asked = await doctor(None, "session", session, "--url", ann.base, "--token", ann.token)
+    assert asked == told  # the owner, over REST, is told the same
 
 
 async def test_an_examination_disturbs_no_running_service(service: Service, ann: Client) -> None:
