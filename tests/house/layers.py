@@ -115,7 +115,7 @@ LAYERS = {
     "demo": Layer(_layers("errors limits _ext core wire client config") | {""}, foreign=None, banned_foreign=BACK_ENDS),
     # Looks at an installation from outside: it reads what others wrote, and is known to the command line alone.
     "doctor": Layer(
-        _layers("errors limits _ext core ports story config net records adapters.embedded") | {""},
+        _layers("errors limits _ext core ports story config net records auth adapters.embedded") | {""},
         foreign=None,
         banned_foreign=BACK_ENDS | SERVERS,
     ),

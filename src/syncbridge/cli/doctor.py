@@ -26,13 +26,15 @@ def add_to(app: typer.Typer) -> None:
 def examine(
     context: typer.Context,
     url: Url = None,
+    issuers: Annotated[bool, typer.Option("--issuers", help="Fetch the outside issuers' keys too.")] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
     """Find out what is wrong with this installation. Ends with 0 when all is well, 1 with warnings, 2 with problems.
 
-    It reads alone, beside a running service or without one; --url asks a running service too.
+    It reads alone, beside a running service or without one; --url asks a running service too, --issuers those whose
+    tokens are taken.
     """
     if context.invoked_subcommand is not None:
         return
@@ -41,7 +43,7 @@ def examine(
     from syncbridge.doctor import examine as look
 
     try:
-        findings = asyncio.run(look(settings(config, data_dir=data_dir), url))
+        findings = asyncio.run(look(settings(config, data_dir=data_dir), url, asks_issuers=issuers))
     except Failed as failed:
         if not isinstance(failed.__cause__, ConfigError):
             raise

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from syncbridge.config import Settings
 from syncbridge.doctor.certificates import check_certificate
 from syncbridge.doctor.clock import check_clock
 from syncbridge.doctor.configuration import check_configuration
 from syncbridge.doctor.findings import Finding, problem
+from syncbridge.doctor.issuers import check_issuers
 from syncbridge.doctor.keys import check_records
 from syncbridge.doctor.machine import check_machine
 from syncbridge.doctor.service import check_service
@@ -17,14 +18,19 @@ from syncbridge.doctor.storage import check_storage
 from syncbridge.doctor.versions import check_versions
 
 
-async def examine(settings: Settings, url: str | None = None) -> list[Finding]:
-    """Every finding. A check that breaks is a finding too, and keeps no other from being made."""
+async def examine(settings: Settings, url: str | None = None, *, asks_issuers: bool = False) -> list[Finding]:
+    """Every finding. A check that breaks is a finding too, and keeps no other from being made.
+
+    Nothing beyond this machine is asked but the service at ``url``, and with ``asks_issuers`` the outside issuers.
+    """
     findings: list[Finding] = []
     findings += _made("versions", check_versions)
     findings += _made("config", lambda: check_configuration(settings))
     findings += _made("certificate", lambda: check_certificate(settings))
     findings += _made("storage", lambda: check_storage(settings))
-    findings += await _awaited(settings)
+    findings += await _awaited("records", check_records(settings))
+    if asks_issuers:
+        findings += await _awaited("issuers", check_issuers(settings))
     findings += _made("clock", lambda: check_clock(settings))
     findings += _made("machine", lambda: check_machine(settings))
     if url is not None:
@@ -39,11 +45,11 @@ def _made(check: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
         return [_broken(check, error)]
 
 
-async def _awaited(settings: Settings) -> list[Finding]:
+async def _awaited(check: str, looking: Awaitable[list[Finding]]) -> list[Finding]:
     try:
-        return await check_records(settings)
+        return await looking
     except Exception as error:  # noqa: BLE001 - as above
-        return [_broken("records", error)]
+        return [_broken(check, error)]
 
 
 def _broken(check: str, error: Exception) -> Finding:

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from sqlalchemy import select
-
+from syncbridge.auth import AuthRules
+from syncbridge.auth.keyring import states
 from syncbridge.config import Settings
 from syncbridge.doctor.findings import Finding, ok, problem, warning
 from syncbridge.doctor.records import looking_at_records, records_file
+from syncbridge.doctor.upkeep import check_upkeep
 from syncbridge.errors import SyncBridgeError
-from syncbridge.records.database import Database, newest_revision
-from syncbridge.records.schema import signing_keys
+from syncbridge.ports import SigningKey
+from syncbridge.records.database import newest_revision
+from syncbridge.records.keys import SigningKeys
 from syncbridge.story.words import moment, span
 
 RECORDS = "records"
 KEYS = "keys"
 DAY_MS = 86_400_000
-AGE_MAX_MS = 90 * DAY_MS
+BY_HAND_MS = 90 * DAY_MS
 """The operators' handbook rotates signing keys every 90 days."""
-
-
-class KeyState(NamedTuple):
-    """What may be told of a key."""
-
-    kid: str
-    created_at: int
-    signs_from: int
-    retired_at: int | None
+LATE_MS = 3_600_000
+"""A running service looks every few seconds; one that was just started may be about to."""
 
 
 async def check_records(settings: Settings) -> list[Finding]:
@@ -40,8 +34,11 @@ async def check_records(settings: Settings) -> list[Finding]:
     try:
         async with looking_at_records(settings) as database:
             revision = await database.revision()
-            keys = await _keys(database) if revision == newest_revision() else []
             server = await database.server_version()
+            is_ours = revision == newest_revision()
+            now_ms = time.time_ns() // 1_000_000
+            keys = await SigningKeys(database).read() if is_ours else []
+            upkeep = await check_upkeep(database, settings, now_ms) if is_ours else []
     except SyncBridgeError as fault:
         return [
             problem(
@@ -53,8 +50,8 @@ async def check_records(settings: Settings) -> list[Finding]:
         ]
     findings = list(judge_revision(revision, newest_revision()))
     findings += judge_server(server) if file is None else [ok(RECORDS, f"{file} answers")]
-    if revision == newest_revision():
-        findings += judge_keys(keys, time.time_ns() // 1_000_000)
+    if is_ours:
+        findings += [*judge_keys(keys, settings.auth, now_ms), *upkeep]
     return findings
 
 
@@ -89,54 +86,74 @@ def judge_server(version: tuple[int, ...]) -> Iterator[Finding]:
         yield ok(RECORDS, f"PostgreSQL {text}")
 
 
-def judge_keys(keys: Sequence[KeyState], now_ms: int) -> Iterator[Finding]:
-    """There is a key that signs, it is not old, and its successor is in time."""
-    good = [key for key in keys if key.retired_at is None or key.retired_at > now_ms]
-    signing = max(
-        (key for key in good if key.signs_from <= now_ms),
-        key=lambda key: (key.signs_from, key.created_at),
-        default=None,
-    )
-    coming = [key for key in good if key.signs_from > now_ms]
-    if signing is None:
-        if not keys:
-            yield ok(KEYS, "no key yet; the first start makes it")
-        else:
-            yield problem(
-                KEYS,
-                f"none of {len(keys)} keys may sign now",
-                "Nobody can log in, and every token is refused.",
-                "syncbridge keys rotate",
-            )
+def judge_keys(keys: Sequence[SigningKey], rules: AuthRules, now_ms: int) -> Iterator[Finding]:
+    """There is a key that signs, it is not older than the rules want it, and its successor is in time."""
+    if not keys:
+        yield ok(KEYS, "no key yet; the first start makes it")
         return
-    age_ms = now_ms - max(signing.created_at, signing.signs_from)
-    found = f"key {signing.kid} signs, {span(age_ms)} old"
-    if signing.created_at > now_ms + DAY_MS:
+    by_state = states(keys, now_ms)
+    coming = [key for key, state in by_state if state == "next"]
+    current = next((key for key, state in by_state if state == "current"), None)
+    if current is not None:
+        yield _judge_current(current, coming, rules, now_ms)
+    elif coming:
+        first = min(coming, key=lambda key: key.signs_from)
         yield problem(
             KEYS,
-            f"key {signing.kid} was made at {moment(signing.created_at)}, which lies ahead",
+            f"no key signs yet; key {first.kid} does from {moment(first.signs_from)} on",
+            "The clock of this machine lies behind that of the one that made it, or the keys before it were lost.",
+            "set the clock, or syncbridge keys rotate --now",
+        )
+    else:
+        yield problem(
+            KEYS,
+            f"none of {len(keys)} keys may sign now",
+            "Nobody can log in, and every token is refused.",
+            "syncbridge keys rotate --now",
+        )
+    for key in coming:
+        yield ok(KEYS, f"key {key.kid} takes over at {moment(key.signs_from)}")
+    leaving = [key.retired_at or 0 for key, state in by_state if state == "previous"]
+    if leaving:
+        yield ok(KEYS, f"older keys still taken: {len(leaving)}, the last until {moment(max(leaving))}")
+
+
+def _judge_current(key: SigningKey, coming: Sequence[SigningKey], rules: AuthRules, now_ms: int) -> Finding:
+    found = f"key {key.kid} signs, {span(max(0, now_ms - key.born_at))} old"
+    if not key.secret:
+        return problem(
+            KEYS,
+            f"key {key.kid} is to sign, and has no secret",
+            "Nobody can log in: its row was changed by hand, or put back from a half copy.",
+            "syncbridge keys rotate --now",
+        )
+    if key.created_at > now_ms + DAY_MS:
+        return problem(
+            KEYS,
+            f"key {key.kid} was made at {moment(key.created_at)}, which lies ahead",
             "The clock of this machine, or of the one that made it, was wrong.",
             "set the clock",
         )
-    elif age_ms > AGE_MAX_MS:
-        yield warning(
+    if key.retired_at is not None and not any(one.signs_from <= key.retired_at for one in coming):
+        return warning(
             KEYS,
-            found,
-            f"One that was copied unseen is good for as long as it is in use; {AGE_MAX_MS // DAY_MS} days is the rule.",
+            f"{found}, and is retired at {moment(key.retired_at)} with none to follow it",
+            "From then on nobody can log in, and every token is refused.",
             "syncbridge keys rotate",
         )
-    else:
-        yield ok(KEYS, found)
-    for key in coming:
-        yield ok(KEYS, f"key {key.kid} takes over at {moment(key.signs_from)}")
-    leaving = [key for key in good if key.retired_at is not None]
-    if leaving:
-        until = moment(max(key.retired_at or 0 for key in leaving))
-        yield ok(KEYS, f"older keys still taken: {len(leaving)}, the last until {until}")
-
-
-async def _keys(database: Database) -> list[KeyState]:
-    columns = signing_keys.c
-    query = select(columns.kid, columns.created_at, columns.signs_from, columns.retired_at).order_by(columns.ordinal)
-    async with database.reading() as connection:
-        return [KeyState(*row) for row in (await connection.execute(query)).all()]
+    age_ms = now_ms - key.born_at
+    if rules.key_rotate_ms and age_ms > rules.key_rotate_ms + rules.key_lead_ms + LATE_MS and not coming:
+        return warning(
+            KEYS,
+            f"{found}; auth.key_rotate_ms replaces it after {span(rules.key_rotate_ms)}",
+            "A running service does that by itself; none ran, or it could not.",
+            "syncbridge keys rotate; beside a running service look at its log",
+        )
+    if not rules.key_rotate_ms and age_ms > BY_HAND_MS:
+        return warning(
+            KEYS,
+            f"{found}; auth.key_rotate_ms is 0, so nothing replaces it",
+            f"One that was copied unseen is good as long as it is in use; {span(BY_HAND_MS)} is the rule.",
+            "syncbridge keys rotate",
+        )
+    return ok(KEYS, found)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from syncbridge import __version__
 from syncbridge.doctor.findings import Finding, ok, problem, warning
 from syncbridge.story.words import plain, span
@@ -18,6 +20,7 @@ from syncbridge.story.words import plain, span
 CHECK = "service"
 TIMEOUT_S = 5
 BODY_BYTES_MAX = 64 * 1024
+FIGURES_BYTES_MAX = 4 * 1024 * 1024
 SLOW_MS = 250.0
 
 
@@ -46,6 +49,44 @@ def check_service(url: str) -> Iterator[Finding]:
         yield problem(CHECK, f"{url} does not answer: {error}", "Nobody is served.", "syncbridge serve")
     else:
         yield from judge_health(told)
+        yield from _figures(url)
+
+
+def _figures(url: str) -> Iterator[Finding]:
+    try:
+        page = _open(url.rstrip("/") + "/metrics", FIGURES_BYTES_MAX)
+    except (OSError, http.client.HTTPException) as error:
+        yield warning(CHECK, f"its metrics do not come: {error}", "What they say is not known.", "ask again")
+        return
+    if page[0] == 200:  # else they are kept off this port, as they should be
+        yield from judge_figures(page[1].decode("utf-8", "replace"))
+
+
+def judge_figures(text: str) -> Iterator[Finding]:
+    """Nothing that was to be kept was dropped, and what is past its time goes."""
+    figures = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.labels
+    }
+    dropped, failed = figures.get("incidents_dropped_total", 0), figures.get("retention_failures_total", 0)
+    if dropped:
+        yield warning(
+            CHECK,
+            f"it dropped {dropped:.0f} incidents since it started",
+            "`doctor session` does not know of those; the records were away, or too slow.",
+            "look after the records: records_wait_seconds, and its log",
+        )
+    if failed:
+        yield warning(
+            CHECK,
+            f"{failed:.0f} runs of retention did not finish since it started",
+            "Data may stay longer than the configuration says; what is left goes with the next run.",
+            "look for `retention` in its log",
+        )
+    if not dropped and not failed:
+        yield ok(CHECK, "it dropped no incidents, and retention finished")
 
 
 def judge_health(told: Told) -> Iterator[Finding]:
@@ -89,13 +130,18 @@ def judge_health(told: Told) -> Iterator[Finding]:
 
 
 def _ask(url: str) -> Told:
+    return _told(*_open(url, BODY_BYTES_MAX))
+
+
+def _open(url: str, bytes_max: int) -> tuple[int, bytes]:
+    """The status and the body, as far as it is wanted. Raises OSError, HTTPException."""
     request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - http or https, judged above
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - judged above
-            return _told(answer.status, answer.read(BODY_BYTES_MAX))
+            return answer.status, answer.read(bytes_max)
     except urllib.error.HTTPError as error:
         with error:
-            return _told(error.code, error.read(BODY_BYTES_MAX))
+            return error.code, error.read(bytes_max)
     except urllib.error.URLError as error:
         if isinstance(error.reason, OSError):
             raise error.reason from error

@@ -216,37 +216,6 @@ def test_an_old_postgresql_is_told() -> None:
     assert bad(keys.judge_server((15, 4))) == []
 
 
-def key(created_at: int, *, signs_from: int = 0, retired_at: int | None = None) -> keys.KeyState:
-    return keys.KeyState(f"k{created_at}", created_at, signs_from, retired_at)
-
-
-def test_keys_in_their_time_are_well() -> None:
-    ring = [
-        key(NOW_MS - 80 * DAY_MS, retired_at=NOW_MS + DAY_MS),
-        key(NOW_MS - DAY_MS),
-        key(NOW_MS, signs_from=NOW_MS + DAY_MS),
-    ]
-    findings = list(keys.judge_keys(ring, NOW_MS))
-    assert bad(findings) == []
-    assert [finding.found.partition(" at ")[0] for finding in findings] == [
-        f"key k{NOW_MS - DAY_MS} signs, 1 d old",
-        f"key k{NOW_MS} takes over",
-        "older keys still taken: 1, the last until 2026-09-22 14:13:20 UTC",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("ring", "severity", "part"),
-    [
-        ([key(NOW_MS - 91 * DAY_MS)], "warning", "91 d old"),
-        ([key(NOW_MS - DAY_MS, retired_at=NOW_MS - 1)], "problem", "none of 1 keys may sign now"),
-        ([key(NOW_MS + 3 * DAY_MS)], "problem", "which lies ahead"),
-    ],
-)
-def test_a_ring_that_is_out_of_time_is_told(ring: list[keys.KeyState], severity: str, part: str) -> None:
-    only(keys.judge_keys(ring, NOW_MS), severity, part)
-
-
 # -- certificate ------------------------------------------------------------------------------------------------
 
 
