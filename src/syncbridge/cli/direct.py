@@ -86,7 +86,10 @@ async def erasure(settings: Settings, account: AccountId) -> Erasure | None:
 async def _account(records: Records, settings: Settings, email: str) -> Account:
     found = await records.accounts.credentials(normal_email(email))
     if found is None:
-        raise Failed(f"No account {email} in {settings.data_dir}; `syncbridge account create {email}` makes it.")
+        raise Failed(
+            f"No account {email} in {settings.data_dir}: another spelling, or another data directory (--data-dir)? "
+            f"`syncbridge account create {email}` makes it."
+        )
     return found[0]
 
 

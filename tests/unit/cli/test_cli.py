@@ -131,7 +131,7 @@ def test_plan_of_an_account_is_shown_and_set(run: Run) -> None:
         (["account", "create", "ann@example.com", "--password-stdin"], "short\n", "validation_failed: password"),
         (["account", "create", "nonsense", "--password-stdin"], "correct horse\n", "validation_failed: email"),
         (["account", "create", "a@b.c", "--password-stdin", "--plan", "gold"], "correct horse\n", "free, standard"),
-        (["account", "plan", "nobody@example.com"], "", "No account nobody@example.com"),
+        (["account", "plan", "nobody@example.com"], "", "or another data directory"),
         (["token", "nobody@example.com"], "", "No account nobody@example.com"),
         (["openapi", "--output", "/nowhere/api.json"], "", "/nowhere/api.json: No such file or directory"),
         (["migrate", "--data-dir", __file__], "", f"{__file__}: File exists"),
