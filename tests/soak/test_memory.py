@@ -19,7 +19,7 @@ pytestmark = pytest.mark.serial
 IDLE_KIB_MAX = 32.0
 SILENT_READER_KIB_MAX = 512.0
 DEVICES_EACH = 5
-NEVER_READS_MS = 4_000  # how long a device may read nothing; 45 s by default, which no test waits for
+NEVER_READS_MS = 10_000  # how long a device may read nothing; 45 s by default, which no test waits for
 NOTE = "n" * 4_000
 AT_ONCE = 20
 
@@ -55,6 +55,12 @@ async def test_device_that_cost_more_would_be_seen(tmp_path: Path) -> None:
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
+    async with ServiceProcess.running(tmp_path, 2) as service:
+        yield service
+
+
+@pytest.fixture
+async def impatient(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
     async with ServiceProcess.running(tmp_path, 2, idle_timeout_ms=NEVER_READS_MS) as service:
         yield service
 
@@ -89,9 +95,7 @@ class Writer:
                 assert (await hear(self.client, "ack", "reject"))["type"] == "ack"
 
 
-async def test_device_that_reads_nothing_is_caught_up_when_it_reads_and_closed_when_it_does_not(
-    service: ServiceProcess,
-) -> None:
+async def test_device_that_reads_nothing_costs_little_and_is_caught_up_when_it_reads(service: ServiceProcess) -> None:
     account = service.accounts[0]
     async with await RawClient.upgraded(service.port) as busy, await deaf(service) as slow:
         await service.device(account, "busy", busy)
@@ -107,10 +111,18 @@ async def test_device_that_reads_nothing_is_caught_up_when_it_reads_and_closed_w
         caught_up = await hear(slow, "joined")
         assert caught_up["position"]["version"] == 217
         assert caught_up["reason"] in ("slow", "smaller"), "one answer instead of 200 entries"
-        slow.writer.transport.pause_reading()  # type: ignore[attr-defined]  # as above
+
+
+async def test_device_that_never_reads_is_closed_and_whoever_speaks_stays(impatient: ServiceProcess) -> None:
+    account = impatient.accounts[0]
+    async with await RawClient.upgraded(impatient.port) as busy, await deaf(impatient) as slow:
+        await impatient.device(account, "busy", busy)
+        await impatient.device(account, "slow", slow)
+        slow.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a reading transport
+        writer = Writer(busy, account.session)
         await writer.push(100)
         async with asyncio.timeout(DEADLINE_S):
-            while (await service.holdings())["devices"] > 1:
+            while (await impatient.holdings())["devices"] > 1:
                 await writer.push(1)  # whoever speaks stays
         assert (await hear(busy, "presence"))["online"] is False
         await writer.push(1)
