@@ -43,9 +43,11 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, Prob
     yield from running(tmp_path_factory.mktemp("catalogue"))
 
 
-def running(folder: Path, *plants: str) -> Iterator[tuple[Stage, ProbeProcess]]:
+def running(
+    folder: Path, *plants: str, environment: dict[str, str] | None = None
+) -> Iterator[tuple[Stage, ProbeProcess]]:
     """A service with these plants in it, until it is left."""
-    service = ServiceProcess(folder, *plants)
+    service = ServiceProcess(folder, *plants, environment=environment)
     with ExitStack() as stack:
         stack.callback(service.stop)
         stage, probe = begin(service)

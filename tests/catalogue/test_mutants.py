@@ -17,6 +17,8 @@ from tests.catalogue.stage import Stage
 pytestmark = pytest.mark.serial
 
 ROWS = {row.id: row for row in table.ROWS}
+CHEAP = {"AUTH__ARGON2_TIME_COST": "1", "AUTH__ARGON2_MEMORY_KIB": "8"}
+"""None of these rows is about passwords."""
 
 OUTCOMES = {
     "query-taken": ("Handshake: a token in the URL", "got '101'"),
@@ -38,13 +40,15 @@ HARMS = {
 @pytest.fixture(scope="module")
 def wrong_answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, ProbeProcess]]:
     """A service with every fault that changes an answer."""
-    yield from running(tmp_path_factory.mktemp("wrong"), *OUTCOMES)
+    yield from running(tmp_path_factory.mktemp("wrong"), *OUTCOMES, environment=CHEAP)
 
 
 @pytest.fixture(scope="module")
 def harmful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, ProbeProcess]]:
     """A service with every fault that somebody else pays for."""
-    yield from running(tmp_path_factory.mktemp("harmful"), *HARMS, "log-unescaped", "handler-crashes")
+    yield from running(
+        tmp_path_factory.mktemp("harmful"), *HARMS, "log-unescaped", "handler-crashes", environment=CHEAP
+    )
 
 
 @pytest.mark.parametrize("plant", OUTCOMES)
