@@ -17,14 +17,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from syncbridge.app import Service
 from syncbridge.config import Settings
 from syncbridge.core.messages import SUBPROTOCOL
-from tests.integration.service.conftest import DEADLINE_S, Client
+from syncbridge.telemetry import METRICS, PrometheusTelemetry
+from tests.integration.service.conftest import DEADLINE_S, PASSWORD, Client
 
 Page = dict[tuple[str, ...], float]
 
 
 async def read(client: Client) -> Page:
     """(sample, label values...) -> value, as a scrape reads it."""
-    text = (await client.http.get("/metrics")).text
+    return samples((await client.http.get("/metrics")).text)
+
+
+def samples(text: str) -> Page:
+    """The same of a page."""
     families = text_string_to_metric_families(text)
     return {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
 
@@ -83,36 +88,114 @@ async def one_of_everything(client: Client) -> None:
     await client.http.get("/v1/nothing")
 
 
+MOVED: dict[tuple[str, ...], float] = {
+    ("websocket_connection_errors_total", "token_invalid"): 1,
+    ("websocket_connection_errors_total", "origin_forbidden"): 1,
+    ("websocket_connections_total",): 3,
+    ("cross_device_handoffs_total", "done"): 1,
+    ("cross_device_handoffs_total", "declined"): 1,
+    ("handoff_latency_seconds_count", "take"): 1,
+    ("handoff_confirm_seconds_count", "take"): 1,
+    ("state_sync_duration_seconds_count",): 2,  # the first push of each device
+    ("state_delta_duration_seconds_count",): 1,
+    ("commits_total",): 6,
+    ("commit_entries_sum",): 6,
+    ("offline_syncs_total", "kept"): 1,
+    ("rejects_total", "bad_patch"): 1,
+    ("conflicts_total", "last"): 1,
+    ("resumes_total", "new"): 2,
+    ("resumes_total", "epoch"): 1,
+}
+"""What `one_of_everything` moves, and by how much."""
+
+
+def amiss(before: Page, after: Page) -> list[str]:
+    """What moved otherwise than it should."""
+    grown = {key: after.get(key, 0) - before.get(key, 0) for key in MOVED}
+    found = [
+        f"{' '.join(key)} grew by {grown[key]}, not {wanted}" for key, wanted in MOVED.items() if grown[key] != wanted
+    ]
+    if after.get(("session_continuity_total", "lost"), 0) < 1:  # the join that knew another log
+        found.append("no continuity was lost")
+    if after.get(("commit_duration_seconds_count",), 0) < 5:
+        found.append("the commits' batches were not timed")
+    return found
+
+
 async def test_each_metric_of_the_handbook_moves_by_as_much_as_was_done(ann: Client) -> None:
     before = await read(ann)
     await one_of_everything(ann)
     after = await once(ann, lambda page: page["websocket_connection_errors_total", "origin_forbidden"] > 0)
+    assert amiss(before, after) == []
 
     def grew(*key: str) -> float:
         return after.get(key, 0) - before.get(key, 0)
 
-    assert grew("websocket_connection_errors_total", "token_invalid") == 1
-    assert grew("websocket_connection_errors_total", "origin_forbidden") == 1
-    assert grew("websocket_connections_total") == 3
-    assert grew("cross_device_handoffs_total", "done") == 1
-    assert grew("cross_device_handoffs_total", "declined") == 1
-    assert grew("handoff_latency_seconds_count", "take") == 1
-    assert grew("handoff_confirm_seconds_count", "take") == 1
-    assert grew("state_sync_duration_seconds_count") == 2  # the first push of each device
-    assert grew("commit_duration_seconds_count") >= 5
-    assert grew("state_delta_duration_seconds_count") >= 1
-    assert grew("commits_total") == grew("commit_entries_sum") == 6
-    assert grew("offline_syncs_total", "kept") == 1
-    assert grew("session_continuity_total", "lost") >= 1  # the join that knew another log
-    assert grew("rejects_total", "bad_patch") == 1
-    assert grew("conflicts_total", "last") == 1
-    assert grew("resumes_total", "new") == 2
-    assert grew("resumes_total", "epoch") == 1
     assert grew("http_requests_total", "GET", "unmatched", "404") == 1
     assert grew("http_request_duration_seconds_count", "POST", "/v1/sessions") == 1
     assert after["sessions_active_total",] == 1
     assert after["offline_sync_success_rate",] == 1
     assert 0 < after["session_continuity_rate",] < 1
+
+
+async def test_each_feed_that_is_cut_off_is_seen(
+    ann: Client, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[tuple[str, float, str]] = []
+    measured = service.telemetry.measured
+
+    def listen(name: str, value: float, label: str = "") -> None:
+        figures.append((name, value, label))
+        measured(name, value, label)
+
+    monkeypatch.setattr(service.telemetry, "measured", listen)
+    await one_of_everything(ann)
+    await once(ann, lambda page: page["websocket_connection_errors_total", "origin_forbidden"] > 0)
+
+    def without(cut: str) -> list[str]:
+        telemetry = PrometheusTelemetry(service.clock)
+        before = samples(telemetry.page().decode())
+        for name, value, label in figures:
+            if name != cut:
+                telemetry.measured(name, value, label)
+        return amiss(before, samples(telemetry.page().decode()))
+
+    names = {key[0] for key in MOVED} | {"session_continuity_total", "commit_duration_seconds_count"}
+    feeding = {
+        feed.figure
+        for metric in METRICS
+        if any(name.startswith(metric.name) for name in names)
+        for feed in metric.feeds
+    }
+    cut_off = sorted(feeding & {name for name, _, _ in figures})
+    assert without("") == []
+    assert len(cut_off) >= 14
+    assert [figure for figure in cut_off if not without(figure)] == []
+
+
+async def test_what_the_rest_of_the_service_does_moves_its_metrics(ann: Client, service: Service) -> None:
+    before = await read(ann)
+    made = {"type": "custom", "state": {"n": 0}}
+    for _ in range(2):
+        assert (await ann.http.post("/v1/sessions", json=made, headers={"Idempotency-Key": "one"})).status_code == 201
+    assert (await ann.http.get("/v1/me/export")).status_code == 200
+    assert await service.lifecycle.retention.run() == {}
+    assert (await ann.http.request("DELETE", "/v1/me", json={"password": PASSWORD})).status_code < 300
+    after = await once(ann, lambda page: page["erasures_total", "finished"] > 0)
+
+    def grew(*key: str) -> float:
+        return after.get(key, 0) - before.get(key, 0)
+
+    assert grew("idempotency_replays_total") == 1
+    assert grew("exports_total", "whole") == 1
+    assert grew("exports_total", "cut") == 0
+    assert grew("retention_run_seconds_count") >= 1
+    assert after["retention_last_run_timestamp_seconds",] > 1_700_000_000
+    assert grew("retention_failures_total") == 0
+    assert grew("erasures_total", "finished") == 1
+    assert after["signing_keys", "current"] == 1
+    assert after["signing_key_age_seconds",] >= 0
+    assert after["tls_certificate_expiry_timestamp_seconds",] == 0
 
 
 async def test_what_is_read_from_time_to_time_is_there(ann: Client) -> None:
