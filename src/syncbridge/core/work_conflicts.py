@@ -9,7 +9,7 @@ from syncbridge.core import events as on
 from syncbridge.core.admission import Change, admit
 from syncbridge.core.batch import Batch
 from syncbridge.core.conflicts import MISSING, Return, loser, standing_undo, undoings_in, way_back
-from syncbridge.core.effects import Reply
+from syncbridge.core.effects import Measured, Reply
 from syncbridge.core.entry import Entry, Intent, Side, Undoing
 from syncbridge.core.ids import JsonObject
 from syncbridge.core.playhead import POINTER
@@ -52,6 +52,7 @@ def undo(batch: Batch, event: on.UndoRequested) -> None:
     undoing = Undoing(past.entry.version, past.index, chosen)
     entry = structs.replace(verdict.entry, conflicts=rows, undoes=undoing)
     batch.append(entry, state=verdict.state, size=verdict.size)
+    batch.effects.append(Measured("conflict_undone", 1, str(past.row.get("policy", ""))))
     tell_ended(batch)
     reply(batch, event.request, undone_by=entry.version)
 

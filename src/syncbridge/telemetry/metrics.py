@@ -238,6 +238,14 @@ METRICS: tuple[Metric, ...] = (
         feeds=(Feed("conflict", "add"),),
     ),
     Metric(
+        "conflicts_undone_total",
+        "counter",
+        "Conflicts that somebody took back, by the policy that had decided.",
+        ("policy",),
+        ("last", "latest", "max", "min", "counter", "set", "append", "owner", "playhead", "manual"),
+        feeds=(Feed("conflict_undone", "add"),),
+    ),
+    Metric(
         "machine_failures_total",
         "counter",
         "Sessions dropped and loaded again, because our own code broke; by event.",

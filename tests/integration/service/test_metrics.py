@@ -60,7 +60,8 @@ async def one_of_everything(client: Client) -> None:
     await phone.push(session, 1, "/a", 1)
     await phone.hear("ack")
     await tv.push(session, 1, "/a", 2)  # of the same base: the two meet
-    assert (await tv.hear("ack"))["conflicts"]
+    met = await tv.hear("ack")
+    assert met["conflicts"]
     await tv.push(session, 3, "/b", 1, at=1_700_000_000_000)  # made long ago
     await tv.hear("ack")
     await tv.push(session, 4, "/no/such/place", 1)
@@ -86,6 +87,8 @@ async def one_of_everything(client: Client) -> None:
             origin=websockets.Origin("https://evil.example"),
         )
     await client.http.get("/v1/nothing")
+    undone = await client.http.post(f"/v1/sessions/{session}/conflicts/{met['version']}.0/undo")
+    assert undone.status_code == 200, undone.text
 
 
 MOVED: dict[tuple[str, ...], float] = {
@@ -98,11 +101,12 @@ MOVED: dict[tuple[str, ...], float] = {
     ("handoff_confirm_seconds_count", "take"): 1,
     ("state_sync_duration_seconds_count",): 2,  # the first push of each device
     ("state_delta_duration_seconds_count",): 1,
-    ("commits_total",): 6,
-    ("commit_entries_sum",): 6,
+    ("commits_total",): 7,
+    ("commit_entries_sum",): 7,
     ("offline_syncs_total", "kept"): 1,
     ("rejects_total", "bad_patch"): 1,
     ("conflicts_total", "last"): 1,
+    ("conflicts_undone_total", "last"): 1,
     ("resumes_total", "new"): 2,
     ("resumes_total", "epoch"): 1,
 }
