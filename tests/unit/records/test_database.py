@@ -1,0 +1,38 @@
+"""The database behind the records: what becomes of a connection that somebody worked with."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiosqlite
+import pytest
+
+from syncbridge.records import Records
+
+
+async def test_who_is_cancelled_while_a_connection_is_given_back_gives_it_back_whole(
+    records: Records, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    under_way, go_on = asyncio.Event(), asyncio.Event()
+    roll_back = aiosqlite.Connection.rollback
+
+    async def slow(self: aiosqlite.Connection) -> None:
+        under_way.set()
+        await go_on.wait()
+        await roll_back(self)
+
+    async def change() -> None:
+        async with records.database.transaction() as connection:
+            await connection.exec_driver_sql("SELECT 1")
+
+    monkeypatch.setattr(aiosqlite.Connection, "rollback", slow)
+    changing = asyncio.create_task(change())
+    await under_way.wait()
+    changing.cancel()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await changing
+    assert [record.message for record in caplog.records] == []
+    assert records.database.connections_in_use == 0
