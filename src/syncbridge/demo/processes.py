@@ -18,7 +18,7 @@ import msgspec
 from syncbridge.demo.orders import Act, Answer, FromPlayer, Order, Place, Ready, Status, Summary
 from syncbridge.demo.rest import Rest
 
-READY_TIMEOUT_S = 20.0
+READY_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 5.0
 LINE_BYTES_MAX = 16 * 1024 * 1024
