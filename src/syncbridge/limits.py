@@ -101,6 +101,8 @@ class Retention:
     incident_ms: int = 30 * 86_400_000  # what befell a session: as long as somebody may ask why progress was lost
     receipt_ms: int = 3 * 365 * 86_400_000  # the receipt of an erasure: to show that it was done; nothing personal
     run_every_ms: int = 3_600_000  # what is past its time is gone at most this much later
+    leap_ms: int = 2 * 86_400_000  # a clock further ahead of the last run than this is not believed at once
+    leap_wait_ms: int = 86_400_000  # but when it has stood so long, or somebody runs the job by hand
     batch_max: int = 50  # rows and sessions removed in one step: between two steps live sessions are served
 
     def __post_init__(self) -> None:

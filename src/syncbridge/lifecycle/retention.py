@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import structlog
 
@@ -18,6 +19,7 @@ from syncbridge.core.ids import SessionId
 from syncbridge.errors import NotFound, StateDamaged, SyncBridgeError, by_code
 from syncbridge.lifecycle.gone import Gone
 from syncbridge.lifecycle.stored import StoredLogs
+from syncbridge.lifecycle.trust import ClockTrust
 from syncbridge.limits import Retention
 from syncbridge.ports import Clock, StoredHead, Telemetry
 from syncbridge.records import Records, SessionRecord
@@ -45,8 +47,10 @@ class RetentionJob:
         clock: Clock,
         telemetry: Telemetry,
         rules: Retention,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.rules = rules
+        self._trust = ClockTrust(records.moments, rules, clock=clock, telemetry=telemetry, monotonic_s=monotonic_s)
         self._logs = logs
         self._records = records
         self._gone = gone
@@ -56,15 +60,20 @@ class RetentionJob:
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
-        """A run begins soon, whatever the hour."""
+        """A run begins soon, whatever the hour, and whatever the clock."""
         self._asked.set()
 
     async def follow(self) -> None:
-        """A run now, one each `run_every_ms`, and one whenever it is asked for; until cancelled."""
+        """A run now, one each `run_every_ms`, and one whenever it is asked for; until cancelled.
+
+        One that nobody asked for removes nothing while the clock is in doubt (`trust`).
+        """
         while True:
+            is_asked = self._asked.is_set()
             self._asked.clear()
             try:
-                await self.run()
+                if is_asked or await self._trust.is_believed():
+                    await self.run()
             except SyncBridgeError as fault:
                 _log.warning("retention did not finish; what is left goes with the next run", code=fault.code)
             except Exception:  # noqa: BLE001 - whatever broke, the job runs again at its next hour
@@ -93,6 +102,7 @@ class RetentionJob:
                     _log.info("what was past its time is gone", **removed)
             self._telemetry.measured("retention_run_ms", (time.perf_counter() - begin) * 1000)
             self._telemetry.measured("retention_ran_at", self._clock.now_ms() / 1000)
+            await self._trust.ran()
             return dict(removed)
 
     async def _run(self, removed: Counter[str]) -> None:

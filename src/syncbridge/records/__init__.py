@@ -23,6 +23,7 @@ from syncbridge.records.idempotency import Claim, IdempotencyKeys, KeptAnswer
 from syncbridge.records.identities import Identities
 from syncbridge.records.incidents import Incidents
 from syncbridge.records.keys import SigningKeys
+from syncbridge.records.moments import Moments
 from syncbridge.records.pairing import PairingCodes, Redeemed
 from syncbridge.records.personal import Personal
 from syncbridge.records.revocations import Revocation, RevocationTable
@@ -66,6 +67,7 @@ class Records:
         self.keys = SigningKeys(database)
         self.idempotency = IdempotencyKeys(database)
         self.expiry = Expiry(database)
+        self.moments = Moments(database)
         self.erasures = Erasures(database)
         self.personal = Personal(database)
 

@@ -172,6 +172,13 @@ erasures = Table(
     Column("receipt", JSON),
 )
 
+moments = Table(
+    "moments",
+    metadata,
+    Column("name", String(32), primary_key=True),  # what was done
+    Column("at", BigInteger, nullable=False),  # when last
+)
+
 incidents = Table(
     "incidents",
     metadata,

@@ -323,6 +323,12 @@ METRICS: tuple[Metric, ...] = (
         feeds=(Feed("retention_run_ms", "observe_ms"),),
     ),
     Metric(
+        "retention_held",
+        "gauge",
+        "1 while nothing is removed, because the clock is far ahead of the last run.",
+        feeds=(Feed("retention_held", "set"),),
+    ),
+    Metric(
         "retention_failures_total",
         "counter",
         "Runs that did not remove everything; what is left goes with the next one.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -16,6 +17,7 @@ from syncbridge.errors import Unavailable
 from syncbridge.lifecycle import RetentionJob
 from syncbridge.lifecycle import retention as retention_module
 from syncbridge.lifecycle.stored import StoredLogs
+from syncbridge.lifecycle.trust import ClockTrust
 from syncbridge.records.database import Database
 from syncbridge.records.sessions import Sessions
 from tests.conformance.harness import SetClock
@@ -211,3 +213,36 @@ async def test_many_sessions_go_in_bounded_steps_between_which_others_are_served
         removed = await later(service, 200).run()
         assert removed["session_active"] + removed["session_archived"] == 2
         assert steps == [1, 1]
+
+
+@pytest.mark.parametrize("is_guarded", [True, False], ids=["as it is", "planted: any clock is believed"])
+async def test_a_clock_months_ahead_takes_nobody_a_session_unless_somebody_says_that_it_is_right(
+    service: Service, client: Client, monkeypatch: pytest.MonkeyPatch, is_guarded: bool
+) -> None:
+    session = await ended(client, "active")
+    await service.lifecycle.retention.run()
+    judged, over = asyncio.Event(), asyncio.Event()
+    believed, ran = ClockTrust.is_believed, ClockTrust.ran
+
+    async def judge(trust: ClockTrust) -> bool:
+        answer = await believed(trust) if is_guarded else True
+        judged.set()
+        return answer
+
+    async def finish(trust: ClockTrust) -> None:
+        await ran(trust)
+        over.set()
+
+    monkeypatch.setattr(ClockTrust, "is_believed", judge)
+    monkeypatch.setattr(ClockTrust, "ran", finish)
+    job = later(service, days=95)
+    following = asyncio.create_task(job.follow())
+    async with asyncio.timeout(30):
+        await judged.wait()
+        if is_guarded:
+            assert (await client.http.get(f"/v1/sessions/{session}")).status_code == 200
+            job.ask()
+        await over.wait()
+        assert (await client.http.get(f"/v1/sessions/{session}")).status_code == 404
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)

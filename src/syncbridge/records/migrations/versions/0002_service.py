@@ -57,6 +57,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account", name="pk_erasures"),
     )
     op.create_table(
+        "moments",
+        sa.Column("name", sa.String(32), nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_moments"),
+    )
+    op.create_table(
         "incidents",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), autoincrement=True, nullable=False),
         sa.Column("session", _ID, nullable=False),
@@ -73,7 +79,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """None of it is."""
-    for table in ("incidents", "erasures", "idempotency_keys", "identities"):
+    for table in ("incidents", "moments", "erasures", "idempotency_keys", "identities"):
         op.drop_table(table)
     op.drop_index("ix_revocations_created_at", "revocations")
     for column in ("kept", "before", "created_at"):

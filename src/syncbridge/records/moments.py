@@ -1,0 +1,28 @@
+"""Moments that outlive a process: when something was last done."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert, select, update
+
+from syncbridge.records.database import Database
+from syncbridge.records.schema import moments
+
+
+class Moments:
+    """The table of moments, by name."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, name: str) -> int | None:
+        """When it was, in ms; None when it never was."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(select(moments.c.at).where(moments.c.name == name))
+            return found.scalar_one_or_none()
+
+    async def put(self, name: str, at: int) -> None:
+        """It was at this moment."""
+        async with self._database.transaction() as connection:
+            known = await connection.execute(update(moments).where(moments.c.name == name).values(at=at))
+            if known.rowcount == 0:
+                await connection.execute(insert(moments).values(name=name, at=at))
