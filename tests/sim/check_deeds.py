@@ -79,7 +79,10 @@ def check_deed(log: TrueLog, deed: Deed, local: list[Row]) -> None:
             if count != 1:
                 raise Violation("P6", f"{deed} stands {count} times at the end")
         case "best":
-            if value_at(end, deed.path) < deed.value:
+            # One that lost to a higher one, from which somebody had gone back when it came, is in a list.
+            is_lost = value_at(end, deed.path) < deed.value
+            went_back = any(_goes_back(one) and one.at >= deed.made_ms for one in log.entries[: deed.version - 1])
+            if is_lost and not (went_back and _is_listed(rows, "ours", deed.value)):
                 raise Violation("P6", f"{deed}: the best fell to {value_at(end, deed.path)}")
         case "insert" | "remove" | "swap":
             _check_list(deed, entry, before["list"], after["list"], rows)
