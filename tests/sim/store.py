@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from syncbridge.adapters.embedded.sole import SoleWriter
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.ports import (
@@ -30,7 +31,7 @@ HANG_MS = 4_000
 """Longer than `store_timeout_ms`."""
 
 
-class SimStore:
+class SimStore(SoleWriter):
     """One node's line to the truth, for one life of that node."""
 
     def __init__(self, world: World, weather: Weather, truth: Truth) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from syncbridge.core.ids import AccountId, DeviceId, HandoffId, JsonObject, Op, SessionId, TxnId
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, HandoffId, JsonObject, Op, SessionId, TxnId
 
 Kind = Literal["create", "patch", "offer", "withdraw", "handoff", "status", "restore"]
 """What an entry is.
@@ -143,9 +143,14 @@ class Txn(Struct, frozen=True, gc=False):
 
     Atomicity  the store compares (epoch, expected) with its head and appends all entries, or none.
     Identity   ``id`` is unique; submitted again after an unknown outcome it is answered with the first outcome.
+
     ``digests`` holds one body digest an entry (0 where no device numbered it). ``snapshot`` stands where this
     commit also writes one (it is the state after the last entry). ``waiting_for`` is the device an offer waits
     for after this commit, with its expiry, so that the offer is found when that device says hello.
+
+    ``claims`` says through which connection each device that joins pushes from now on, ``held`` through which those
+    pushed that ``entries`` are of: of a device's connections, at whatever nodes, only the one that claimed last gets
+    anything committed. Both are empty where no other node could.
     """
 
     id: TxnId
@@ -159,3 +164,5 @@ class Txn(Struct, frozen=True, gc=False):
     waiting_for: DeviceId | None = None
     waiting_until: int = 0
     snapshot: Snapshot | None = None
+    claims: dict[DeviceId, ConnectionId] = {}
+    held: dict[DeviceId, ConnectionId] = {}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from msgspec import structs
 
 from syncbridge.adapters.embedded.retention import HISTORY_ENTRIES_MAX, Kept, begins_after, plan
+from syncbridge.adapters.embedded.sole import SoleWriter
 from syncbridge.adapters.embedded.tail import UNBOUNDED, SessionTail, Verdict
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, SessionId, TxnId
@@ -51,7 +52,7 @@ class _Log:
         self.waiting_until = 0
 
 
-class MemoryStore:
+class MemoryStore(SoleWriter):
     """`StateStore` in plain dictionaries.
 
     Atomicity   everything is decided within the call.

@@ -26,6 +26,7 @@ from syncbridge.adapters.embedded.records import JournalRow, encode_snapshot
 from syncbridge.adapters.embedded.retention import HISTORY_ENTRIES_MAX
 from syncbridge.adapters.embedded.salvage import salvage
 from syncbridge.adapters.embedded.scrub import check, require_database, unreadable
+from syncbridge.adapters.embedded.sole import SoleWriter
 from syncbridge.adapters.embedded.stretches import read_entries, read_version_at
 from syncbridge.adapters.embedded.tail import SessionTail, Verdict
 from syncbridge.adapters.embedded.worker import Ask, Fate, JournalWorker, Keep, Write
@@ -60,7 +61,7 @@ _log = structlog.get_logger(__name__)
 _Read = TypeVar("_Read")
 
 
-class SqliteStore:
+class SqliteStore(SoleWriter):
     """`StateStore` over the directory `path`.
 
     Durability  an answer `WasCommitted` follows the sync of the group's write-ahead log (synchronous=FULL): it
