@@ -64,6 +64,11 @@ $(SCANNER)/.made: tests/tls/requirements.lock $(VENV)/.made
 	@$(SCANNER)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-index $(SCANNER)/wheels/*.whl
 	@touch $@
 
+# Debian's packages: what the checks and the local cluster talk to. Running the service alone needs none of them.
+.PHONY: servers
+servers: ## install the servers that the checks and `make cluster` start (Redis, PostgreSQL, RabbitMQ, HAProxy)
+	@.ci/servers
+
 # --- the service ---
 
 .PHONY: run
@@ -77,7 +82,7 @@ demo: setup ## carry a recorded session through three devices, handoffs and a cr
 # --- the checks ---
 
 .PHONY: test
-test: setup $(SCANNER)/.made ## run every check
+test: setup $(SCANNER)/.made servers ## run every check
 	@tests/run
 
 .PHONY: lint

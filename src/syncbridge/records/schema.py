@@ -192,3 +192,38 @@ incidents = Table(
     Column("detail", JSON, nullable=False),
     Index("ix_incidents_session_id", "session", "id"),
 )
+
+log_snapshots = Table(
+    "log_snapshots",
+    metadata,
+    # The newest state of a session's log, written behind the live store: from it a lost one is rebuilt.
+    Column("session", Id, primary_key=True),
+    Column("account", Id, nullable=False, index=True),
+    Column("epoch", Id, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),  # when that version was committed
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("body", LargeBinary, nullable=False),  # the whole snapshot, encoded
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    # Facts about accounts that wait to be told to the broker, written with the change itself.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("subject", String(80), nullable=False),  # what it is about; facts about one are told in order
+    Column("account", Id, nullable=False, index=True),
+    Column("data", JSON, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    # Who does what only one may do at a time; ``fence`` grows with each change of holder.
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(80), nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
