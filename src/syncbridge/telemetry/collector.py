@@ -19,7 +19,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from syncbridge.ports import Clock
-from syncbridge.telemetry.metrics import METRICS, Feed, Metric
+from syncbridge.telemetry.metrics import METRICS
+from syncbridge.telemetry.shape import Feed, Metric
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _OPENMETRICS = "application/openmetrics-text"
