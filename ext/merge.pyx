@@ -347,20 +347,20 @@ cdef class _Rebase:
         cdef tuple source = () if read[2] is None else tokens(<str>read[2])
         cdef object value = op.get("value", UNKNOWN) if kind == "add" or kind == "replace" else UNKNOWN
         cdef object old = UNKNOWN
-        cdef bint in_list, source_in_list
+        cdef bint in_list
         cdef _Write made
         if kind == "test" or (kind == "move" and source == path):
             return 0
         if kind == "copy" or kind == "move":
             value = get(self.merged_now(), source)
         if kind == "move":
-            source_in_list = self.is_index(source, True)
             between = self.merged_now()
             if self.is_known:
                 between = apply_patch(between, [{"op": "remove", "path": read[2]}], depth_max=DEPTH_LIMIT)
             in_list = self.is_index_of(between, path)
             made = write(kind, placed(between, path, in_list), in_list, value, meta)
-            made.source, made.source_in_list = source, source_in_list
+            made.source, made.source_in_list = source, self.is_index(source, True)
+            made.overwrites = self.is_known and not in_list and get(between, made.path) is not UNKNOWN
         else:
             in_list = self.is_index(path, True)
             if in_list:

@@ -12,6 +12,7 @@ cdef class _Write:
     cdef bint in_list
     cdef bint source_in_list
     cdef bint is_undo  # stands for our own op that was not taken over
+    cdef bint overwrites  # of a move: something stood where it arrived
     cdef object value
     cdef dict meta
     cdef tuple merge  # a list being merged: before, theirs, its rows
@@ -22,7 +23,7 @@ cdef class _Write:
     cdef _Write copy(self):
         cdef _Write other = write(self.kind, self.path, self.in_list, self.value, self.meta)
         other.source, other.source_in_list = self.source, self.source_in_list
-        other.is_undo, other.merge = self.is_undo, self.merge
+        other.is_undo, other.merge, other.overwrites = self.is_undo, self.merge, self.overwrites
         return other
 
     cdef _Write removal(self):
@@ -39,7 +40,7 @@ cdef class _Write:
 cdef _Write write(str kind, tuple path, bint in_list, object value, dict meta):
     cdef _Write made = _Write.__new__(_Write)
     made.kind, made.path, made.in_list, made.value, made.meta = kind, path, in_list, value, meta
-    made.source_in_list = made.is_undo = False
+    made.source_in_list = made.is_undo = made.overwrites = False
     return made
 
 
@@ -184,7 +185,10 @@ cdef int carry_move(_Write by, _Write own, list after) except -1:
     cdef tuple source = follow(by.source, False, own, True, None, &touch)
     cdef tuple path = by.path
     if touch == EXACT and own.kind == "remove":
-        return 0  # our op went along with the value and removed it over there
+        # Our op went along with the value and removed it over there; what had stood there is gone all the same.
+        if by.overwrites:
+            after.append(write("remove", by.path, False, UNKNOWN, by.meta))
+        return 0
     if touch == ABOVE:
         source = None
     if go_on(between, gone):

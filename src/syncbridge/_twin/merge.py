@@ -166,7 +166,9 @@ class _Rebase:
             source_in_list = self._is_index(self.merged, source)
             between = _apply(self.merged, [_op("remove", source)])
             path, in_list = self._placed(between, path)
-            self.writes.append(Write("move", path, in_list, value, source, source_in_list, meta))
+            overwrites = not in_list and _get(between, path) is not UNKNOWN
+            write = Write("move", path, in_list, value, source, source_in_list, meta, overwrites=overwrites)
+            self.writes.append(write)
         else:
             path, in_list = self._placed(self.merged, path)
             old = UNKNOWN if kind == "remove" or (kind != "replace" and in_list) else _get(self.merged, path)

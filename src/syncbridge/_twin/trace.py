@@ -34,6 +34,7 @@ class Write:
     meta: dict[str, Any] = field(default_factory=dict)
     is_undo: bool = False  # stands for our own op that was not taken over
     merge: tuple[Any, Any, list[dict[str, Any]]] | None = None  # a list being merged: before, theirs, its rows
+    overwrites: bool = False  # of a move: something stood where it arrived
 
     @property
     def inserts(self) -> bool:
@@ -146,7 +147,8 @@ def _carry_move(write: Write, own: Write) -> list[Write]:
     if source_hit is not None and source_hit.touch == "exact":
         # our op went along with the value: it removed it over there, or wrote over it and it moves as before
         if own.kind == "remove":
-            return []
+            # What had stood where the value arrived is gone all the same.
+            return [Write("remove", write.path, meta=write.meta)] if write.overwrites else []
         source_hit = None
     between = _own_after(own, gone)
     path: Path | None = write.path
