@@ -1,4 +1,4 @@
-"""The composition root: settings in, a running service out. The one module that knows every adapter.
+"""The composition root: settings in, a running service out. `backends` says which adapters those are.
 
 ::
 
@@ -29,9 +29,9 @@ import uvloop
 
 from syncbridge import __version__
 from syncbridge.adapters.embedded.directory import CannotOpen
-from syncbridge.adapters.embedded.store import SqliteStore
 from syncbridge.auth import AccountGatekeeper, Authority, Plans, open_authority
 from syncbridge.auth.upkeep import keep_up
+from syncbridge.backends import Backends, open_backends
 from syncbridge.config import Settings
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.errors import SyncBridgeError
@@ -43,7 +43,6 @@ from syncbridge.net.handler import Upgrade
 from syncbridge.net.options import ServerOptions, TlsFiles
 from syncbridge.net.renewal import CertificateKeeper
 from syncbridge.net.server import Server, StartFailed
-from syncbridge.records import Records, open_records
 from syncbridge.runtime.clock import ServerClock
 from syncbridge.runtime.drain import say_goodbye, settle
 from syncbridge.runtime.driver import ConnectionDriver
@@ -110,17 +109,17 @@ class Service:
         settings: Settings,
         *,
         clock: ServerClock,
-        store: SqliteStore,
-        records: Records,
+        telemetry: PrometheusTelemetry,
+        backends: Backends,
         authority: Authority,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.settings = settings
         self.clock = clock
-        self.store = store
-        self.records = records
+        self.store = store = backends.store
+        self.records = records = backends.records
         self.authority = authority
-        self.telemetry = PrometheusTelemetry(clock)
+        self.telemetry = telemetry
         self.traces = _traces_of(settings)
         types = session_types_of(settings)
         self.engine = Engine(
@@ -148,7 +147,8 @@ class Service:
             retention=settings.retention,
         )
         self.health = Health(__version__)
-        self.health.watch("session_store", store.is_healthy)
+        for name, is_healthy in backends.health.items():
+            self.health.watch(name, is_healthy)
         api = build_app(
             self.sessions,
             records,
@@ -164,7 +164,7 @@ class Service:
         self.server = Server(cast("ASGIApplication", asgi), self._make_handler, _server_options(settings))
         self.certificate: CertificateKeeper | None = None
         self._upkeep: list[asyncio.Task[None]] = []
-        self.gauges = Gauges(self.telemetry, self.engine, store, records, authority, settings.data_dir)
+        self.gauges = Gauges(self.telemetry, self.engine, records, authority, backends.figures)
         self.metrics_port: int | None = None
 
     @classmethod
@@ -191,28 +191,18 @@ class Service:
         """A service over its data that listens to nobody: for an operator's work while none is running.
 
         ``accept_loss`` opens a damaged journal with what of it can be verified (see `SqliteStore`).
-        Raises   CannotOpen (the data directory), Unavailable (the records).
+        Raises   what `open_backends` raises.
         """
-        loop = asyncio.get_running_loop()
         clock = ServerClock()
+        telemetry = PrometheusTelemetry(clock)
         async with AsyncExitStack() as stack:
-            # Opening reads and checks the journal; nothing is served yet, so it may block.
-            post = _post_of(loop)
-            store = SqliteStore(
-                settings.data_dir,
-                clock,
-                post,
-                limits=settings.limits,
-                retention=settings.retention,
-                accept_loss=accept_loss,
-            )
-            stack.callback(store.close)
-            records = await open_records(settings.records_url, pool_size=settings.database_pool_size)
-            stack.push_async_callback(records.close)
+            backends = await open_backends(settings, stack, clock=clock, telemetry=telemetry, accept_loss=accept_loss)
             plans = Plans(settings.plans, settings.default_plan)
-            authority = await open_authority(records, settings.auth, settings.limits, clock, plans, settings.issuers)
+            authority = await open_authority(
+                backends.records, settings.auth, settings.limits, clock, plans, settings.issuers
+            )
             stack.callback(authority.close)
-            service = cls(settings, clock=clock, store=store, records=records, authority=authority)
+            service = cls(settings, clock=clock, telemetry=telemetry, backends=backends, authority=authority)
             if service.traces is not None:
                 stack.push_async_callback(asyncio.to_thread, service.traces.close)
             yield service
@@ -371,13 +361,6 @@ def _traces_of(settings: Settings) -> Traces | None:
         version=__version__,
         instance=secrets.token_hex(8),
     )
-
-
-def _post_of(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], None]:
-    def post(call: Callable[[], None]) -> None:
-        loop.call_soon_threadsafe(call)
-
-    return post
 
 
 def _timers_of(loop: asyncio.AbstractEventLoop, clock: ServerClock) -> CallAt:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from syncbridge import __version__
 from syncbridge._ext import IS_COMPILED
-from syncbridge.adapters.embedded.store import SqliteStore
 from syncbridge.auth import Authority
 from syncbridge.net.door import Door
 from syncbridge.net.outlet import Outlet
@@ -21,9 +17,6 @@ from syncbridge.records import Records
 from syncbridge.runtime.engine import Engine
 from syncbridge.telemetry import PrometheusTelemetry
 from syncbridge.wire.handshake import ORIGIN_FORBIDDEN
-
-DISK_EVERY: Final = 10
-"""The disk is asked at every so many looks: it changes slowly, and may answer slowly."""
 
 _log = structlog.get_logger("syncbridge")
 
@@ -35,30 +28,25 @@ class Gauges:
         self,
         telemetry: PrometheusTelemetry,
         engine: Engine,
-        store: SqliteStore,
         records: Records,
         authority: Authority,
-        data_dir: Path,
+        of_backends: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._telemetry = telemetry
         self._engine = engine
-        self._store = store
         self._records = records
         self._authority = authority
-        self._data_dir = data_dir
+        self._of_backends = of_backends
         self._told: dict[str, Counter[str]] = {}
-        self._looks = 0
         telemetry.built(version=__version__, python=sys.version.split()[0], core="compiled" if IS_COMPILED else "plain")
-        store.watch_groups(lambda ms: telemetry.measured("store_group_ms", ms))
         records.database.on_wait = lambda ms: telemetry.measured("records_wait_ms", ms)
 
     def read(self, door: Door) -> None:
         """Every figure is as it is now."""
         self._of_sockets(door)
-        self._of_storage()
-        if self._looks % DISK_EVERY == 0:
-            self._of_the_disk()
-        self._looks += 1
+        self._of_records()
+        for read in self._of_backends:
+            read()
 
     def _of_sockets(self, door: Door) -> None:
         engine, measured = self._engine, self._telemetry.measured
@@ -72,24 +60,12 @@ class Gauges:
         # Told in one line a second and reason at most: whoever knocks a thousand times a second fills no disk.
         self._take_over("connection_error", door.refusals, lambda code, count: _tell_refusals(door, code, count))
 
-    def _of_storage(self) -> None:
+    def _of_records(self) -> None:
         measured, records = self._telemetry.measured, self._records
-        measured("store_commits_waiting", self._store.commits_waiting)
-        held, size = self._store.memory_held()
-        measured("store_sessions_held", held)
-        measured("store_bytes_held", size)
         measured("records_in_use", records.database.connections_in_use)
         measured("records_max", records.database.pool_size)
         self._take_over("incidents_kept", Counter({"": records.incidents.kept_total}))
         self._take_over("incidents_dropped", Counter({"": records.incidents.dropped_total}))
-
-    def _of_the_disk(self) -> None:
-        try:
-            self._telemetry.measured("data_free_bytes", shutil.disk_usage(self._data_dir).free)
-            logs = (file.stat().st_size for file in self._data_dir.glob("*-wal"))
-            self._telemetry.measured("write_ahead_bytes", sum(logs))
-        except OSError as error:
-            _log.warning("the disk cannot be looked at", reason=error.strerror)
 
     def _take_over(self, figure: str, totals: Counter[str], tell: Callable[[str, int], None] | None = None) -> None:
         told = self._told.get(figure, Counter())

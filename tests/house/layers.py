@@ -119,12 +119,14 @@ LAYERS = {
         foreign=None,
         banned_foreign=BACK_ENDS | SERVERS,
     ),
-    # The composition root: the only files that know every adapter. The package's own face loads the compiled functions.
+    # The composition root. The package's own face loads the compiled functions.
     "": Layer(_layers("_ext")),
     "__main__": Layer(_layers("cli")),
     # What the root reads of all that it put together.
     "gauges": Layer(BELOW_THE_ROOT | {""}, foreign=None),
-    "app": Layer(BELOW_THE_ROOT | {"", "gauges"}, foreign=None),
+    # Which adapter stands behind each port: the only file that knows every one of them.
+    "backends": Layer(BELOW_THE_ROOT, foreign=None),
+    "app": Layer(BELOW_THE_ROOT | {"", "gauges", "backends"}, foreign=None),
     "cli": Layer(BELOW_THE_ROOT | {"", "client", "demo", "doctor", "app"}, foreign=None),
 }
 

@@ -1,0 +1,76 @@
+"""What a configuration means: which adapter stands behind each port. Decided here, and nowhere else.
+
+::
+
+    async with AsyncExitStack() as stack:
+        backends = await open_backends(settings, stack, clock=clock, telemetry=telemetry)
+        backends.store, backends.mesh, backends.records  # open, and closed with the stack, in the reverse order
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from syncbridge.adapters.embedded.figures import DiskFigures, StoreFigures
+from syncbridge.adapters.embedded.store import SqliteStore
+from syncbridge.config import Settings
+from syncbridge.ports import Alone, Clock, Mesh, StateStore, Telemetry
+from syncbridge.records import Records, open_records
+
+
+@dataclass(slots=True)
+class Backends:
+    """Everything outside this process that a service stands on, open."""
+
+    store: StateStore
+    mesh: Mesh
+    records: Records
+    health: dict[str, Callable[[], bool]] = field(default_factory=dict)
+    """What readiness follows, by the name that the health page gives it."""
+    figures: list[Callable[[], None]] = field(default_factory=list)
+    """Called at each look at the gauges: each takes what its back end tells of itself to the telemetry."""
+
+
+async def open_backends(
+    settings: Settings,
+    stack: AsyncExitStack,
+    *,
+    clock: Clock,
+    telemetry: Telemetry,
+    accept_loss: bool = False,
+) -> Backends:
+    """The back ends that the settings name, open until the stack is left.
+
+    Order    the store first: where it is a directory, its lock tells whether another process is at work there before
+             anything else is touched. What is opened later is closed earlier.
+    Raises   CannotOpen (the data directory), Unavailable (the records).
+    """
+    # Opening reads and checks the journal; nothing is served yet, so it may block.
+    store = SqliteStore(
+        settings.data_dir,
+        clock,
+        _post_of(asyncio.get_running_loop()),
+        limits=settings.limits,
+        retention=settings.retention,
+        accept_loss=accept_loss,
+    )
+    stack.callback(store.close)
+    records = await open_records(settings.records_url, pool_size=settings.database_pool_size)
+    stack.push_async_callback(records.close)
+    return Backends(
+        store,
+        Alone(),
+        records,
+        health={"session_store": store.is_healthy},
+        figures=[StoreFigures(store, telemetry).read, DiskFigures(settings.data_dir, telemetry).read],
+    )
+
+
+def _post_of(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], None]:
+    def post(call: Callable[[], None]) -> None:
+        loop.call_soon_threadsafe(call)
+
+    return post
