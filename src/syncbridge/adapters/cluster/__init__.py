@@ -1,0 +1,1 @@
+"""The ports' answers for many nodes: Redis, PostgreSQL, RabbitMQ, Vault."""

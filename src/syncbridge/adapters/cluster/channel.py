@@ -1,0 +1,234 @@
+"""What nodes say to each other over Redis' channels: the messages, as bytes and back.
+
+A frame is one byte that tells its kind, then one JSON object; where a message carries a frame for a device (`Signal`,
+`Told`), that frame follows as it is, after a line feed, which JSON never holds unescaped.
+
+==== =========== ===================================================================================
+byte on          message
+==== =========== ===================================================================================
+e    a session's `Entries`: a transaction was committed, in full
+h    a session's `Moved`: one was committed that is too large to be said; it is read from the log
+p    a session's `Statement`: who follows the session at one node, all of them
+s    a session's `Signal`: passing data of a device
+d    a session's `Deleted`: the session is gone
+a    an account's `Arrived`: a device said hello at a node
+t    an account's `Told`: a message for a device that may be connected anywhere
+==== =========== ===================================================================================
+
+Nodes of two versions work together: unknown members are ignored, an unknown kind is `Broken` as `unknown` and costs
+nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from syncbridge.core.entry import Entry
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId, TxnId
+from syncbridge.limits import INTEGER_SAFE_MAX
+
+FRAME_BYTES_MAX: Final = 1024 * 1024
+"""A frame beyond is not read, nor sent: the largest is a `handoff.prepare` with a whole state."""
+
+ENTRIES_BYTES_MAX: Final = 256 * 1024
+"""Entries beyond are not said but read from the log: a message waits in the buffer of every node that listens."""
+
+SIGNAL_BYTES_MAX: Final = 64 * 1024
+"""A signal beyond is dropped: `limits.signal_bytes_max` and what is around it are far below."""
+
+DEVICES_MAX: Final = 1_024
+"""Devices in one statement; an account has a handful."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Count = Annotated[int, Meta(ge=0, le=INTEGER_SAFE_MAX)]
+Ordinal = Annotated[int, Meta(ge=1, le=INTEGER_SAFE_MAX)]
+
+
+class Entries(Struct, frozen=True):
+    """A transaction's entries, contiguous from ``first``, with their digests in step."""
+
+    epoch: Name
+    first: Ordinal
+    txn: TxnId
+    digests: list[int]
+    entries: list[Entry]
+
+
+class Moved(Struct, frozen=True):
+    """The log has the versions ``first`` to ``last`` now."""
+
+    epoch: Name
+    first: Ordinal
+    last: Ordinal
+
+
+class Statement(Struct, frozen=True):
+    """Who follows the session at ``node``, all of them, and when each was last heard.
+
+    ``number`` counts the node's statements, over all sessions: of two about one session the higher is true, in
+    whatever order they arrive. A node says it whole each time, so that none needs the one before it.
+    """
+
+    node: Name
+    number: Ordinal
+    devices: Annotated[dict[DeviceId, Count], Meta(max_length=DEVICES_MAX)]
+
+
+class Signal(Struct, frozen=True):
+    """Passing data from a device at ``node``; ``frame`` is as devices get it."""
+
+    node: Name
+    device: DeviceId
+    frame: bytes
+
+
+class Deleted(Struct, frozen=True):
+    """The session is gone from the store, as ``node`` says."""
+
+    node: Name
+    reason: Annotated[str, Meta(max_length=64)]
+
+
+class Arrived(Struct, frozen=True):
+    """The device is connected at ``node``; of two connections of it that with the higher ``number`` is the newer."""
+
+    node: Name
+    device: DeviceId
+    connection: ConnectionId
+    number: Ordinal
+
+
+class Told(Struct, frozen=True):
+    """A message for ``device``, wherever it is connected, about a session; ``frame`` is as the device gets it."""
+
+    node: Name
+    device: DeviceId
+    session: SessionId
+    frame: bytes
+
+
+Message = Entries | Moved | Statement | Signal | Deleted | Arrived | Told
+
+
+class Broken(Struct, frozen=True):
+    """A frame that says nothing: it is too large, of a kind not known here, or not what its kind must be."""
+
+    reason: Literal["large", "unknown", "malformed"]
+
+
+class _SignalHead(Struct, frozen=True):
+    node: Name
+    device: DeviceId
+
+
+class _ToldHead(Struct, frozen=True):
+    node: Name
+    device: DeviceId
+    session: SessionId
+
+
+_json: Final = msgspec.json.Encoder().encode
+_entries: Final = msgspec.json.Decoder(Entries).decode
+_moved: Final = msgspec.json.Decoder(Moved).decode
+_statement: Final = msgspec.json.Decoder(Statement).decode
+_signal_head: Final = msgspec.json.Decoder(_SignalHead).decode
+_deleted: Final = msgspec.json.Decoder(Deleted).decode
+_arrived: Final = msgspec.json.Decoder(Arrived).decode
+_told_head: Final = msgspec.json.Decoder(_ToldHead).decode
+
+
+def session_channel(session: SessionId) -> bytes:
+    """The shard channel of a session's news; it lies in the slot of the session's keys."""
+    return b"sb:{%s}" % session.encode()
+
+
+def account_channel(account: AccountId) -> bytes:
+    """The shard channel on which an account's devices are looked for."""
+    return b"sb:{@%s}" % account.encode()
+
+
+# -- to bytes ---------------------------------------------------------------------------------------------------
+
+
+def encode_entries(epoch: str, first: int, txn: str, digests: Sequence[int], bodies: Sequence[bytes]) -> bytes:
+    """The frame that says the committed entries; ``bodies`` are as the wire encodes them, in step with ``digests``.
+
+    Past `ENTRIES_BYTES_MAX` it says only which versions there are.
+    """
+    if sum(map(len, bodies)) > ENTRIES_BYTES_MAX:
+        return b"h" + _json(Moved(epoch, first, first + len(bodies) - 1))
+    head = (_json(epoch), first, _json(txn), b",".join(b"%d" % digest for digest in digests), b",".join(bodies))
+    return b'e{"epoch":%s,"first":%d,"txn":%s,"digests":[%s],"entries":[%s]}' % head
+
+
+def encode_statement(statement: Statement) -> bytes:
+    """The frame that says who is at a node."""
+    return b"p" + _json(statement)
+
+
+def encode_signal(node: str, device: DeviceId, frame: bytes) -> bytes:
+    """The frame that passes a device's signal on."""
+    return b"s%s\n%s" % (_json(_SignalHead(node, device)), frame)
+
+
+def encode_deleted(node: str, reason: str) -> bytes:
+    """The frame that says that the session is gone."""
+    return b"d" + _json(Deleted(node, reason))
+
+
+def encode_arrived(arrived: Arrived) -> bytes:
+    """The frame that says where a device's newest connection is."""
+    return b"a" + _json(arrived)
+
+
+def encode_told(node: str, device: DeviceId, session: SessionId, frame: bytes) -> bytes:
+    """The frame that takes a message to a device."""
+    return b"t%s\n%s" % (_json(_ToldHead(node, device, session)), frame)
+
+
+# -- and back ---------------------------------------------------------------------------------------------------
+
+
+def decode(frame: bytes) -> Message | Broken:
+    """What the frame says. Total: any bytes give a message or `Broken`, in time and memory of the frame's length."""
+    if len(frame) > FRAME_BYTES_MAX:
+        return Broken("large")
+    try:
+        match frame[:1]:
+            case b"e":
+                return _checked(_entries(frame[1:]))
+            case b"p":
+                return _statement(frame[1:])
+            case b"s":
+                head, feed, rest = frame[1:].partition(b"\n")
+                signal = _signal_head(head)
+                if not feed or len(rest) > SIGNAL_BYTES_MAX:
+                    return Broken("malformed")
+                return Signal(signal.node, signal.device, rest)
+            case b"h":
+                return _moved(frame[1:])
+            case b"a":
+                return _arrived(frame[1:])
+            case b"t":
+                head, feed, rest = frame[1:].partition(b"\n")
+                told = _told_head(head)
+                return Told(told.node, told.device, told.session, rest) if feed else Broken("malformed")
+            case b"d":
+                return _deleted(frame[1:])
+            case _:
+                return Broken("unknown")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Broken("malformed")
+
+
+def _checked(message: Entries) -> Entries | Broken:
+    """The entries run on from ``first`` and have a digest each; else nothing of them is believed."""
+    entries = message.entries
+    runs_on = all(entry.version == version for version, entry in enumerate(entries, message.first))
+    if not entries or len(entries) != len(message.digests) or not runs_on:
+        return Broken("malformed")
+    return message
