@@ -10,10 +10,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import secrets
+import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+from syncbridge.adapters.embedded.directory import CannotOpen
 from syncbridge.adapters.embedded.figures import DiskFigures, StoreFigures
 from syncbridge.adapters.embedded.store import SqliteStore
 from syncbridge.config import Settings
@@ -48,6 +53,8 @@ async def open_backends(
              anything else is touched. What is opened later is closed earlier.
     Raises   CannotOpen (the data directory), Unavailable (the records).
     """
+    if settings.redis_url is not None or settings.amqp_url is not None:
+        raise CannotOpen("redis_url and amqp_url name servers that this build has no adapters for; unset them")
     # Opening reads and checks the journal; nothing is served yet, so it may block.
     store = SqliteStore(
         settings.data_dir,
@@ -67,6 +74,16 @@ async def open_backends(
         health={"session_store": store.is_healthy},
         figures=[StoreFigures(store, telemetry).read, DiskFigures(settings.data_dir, telemetry).read],
     )
+
+
+def node_name_of(settings: Settings) -> str:
+    """The configured name of this node, else one that no other process has."""
+    return settings.node_name or f"{_host_name()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def _host_name() -> str:
+    """This machine's name, as far as it may stand in a node's."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:32]
 
 
 def _post_of(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], None]:

@@ -152,6 +152,7 @@ RHYTHMS: dict[str, str] = {
     "port": "an address",
     "tls_port": "an address",
     "database_pool_size": "requests wait for a connection",
+    "workers": "the operator's choice",
     "limits.checkpoint_entries": "how often",
     "limits.txn_entries_max": "the rest goes with the next commit",
     "limits.snapshot_entries_max": "how often",

@@ -18,6 +18,7 @@ from syncbridge.limits import SHIPPED_PLANS, Limits, Plan, Retention
 from syncbridge.net.limits import NetLimits
 
 PREFIX = "SYNCBRIDGE_"
+_NODE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PLAN_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 
 
@@ -38,6 +39,24 @@ class Settings(BaseSettings):
         None, description="Records elsewhere than in data_dir: postgresql+asyncpg://USER:PASSWORD@HOST/NAME."
     )
     database_pool_size: int = Field(4, ge=1, le=100, description="Connections to the records.")
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Session logs in Redis, shared by many nodes: redis://USER:PASSWORD@HOST:PORT, rediss:// (TLS), "
+        "redis+cluster:// or rediss+cluster:// (any node of a Redis Cluster).",
+    )
+    redis_acks: Literal["replicated", "local"] = Field(
+        "replicated",
+        description="What is acknowledged is at a replica too, where there is one; local: at the primary alone.",
+    )
+    amqp_url: SecretStr | None = Field(
+        None, description="Broker of events to other services: amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://."
+    )
+    node_name: str = Field(
+        "", description="Name of this node among the others, never of two at once. Empty: host, process and a number."
+    )
+    workers: int = Field(
+        1, ge=1, le=256, description="Processes on the one port; more than one needs redis_url and PostgreSQL."
+    )
     public_url: str = Field("", description="How people reach the service; in links and codes. Empty: host and port.")
     pairing_url: str = Field("", description="Page that takes a one-time code in its fragment. Empty: public_url/pair.")
     allowed_origins: tuple[str, ...] = Field(
@@ -135,6 +154,27 @@ class Settings(BaseSettings):
             raise ValueError("expected sqlite+aiosqlite:///PATH or postgresql+asyncpg://USER:PASSWORD@HOST/NAME")
         return url
 
+    @field_validator("redis_url")
+    @classmethod
+    def _judge_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        return _judge_server(
+            url,
+            ("redis", "rediss", "redis+cluster", "rediss+cluster"),
+            "redis://, rediss://, redis+cluster:// or rediss+cluster://, then [USER:PASSWORD@]HOST[:PORT]",
+        )
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _judge_broker(cls, url: SecretStr | None) -> SecretStr | None:
+        return _judge_server(url, ("amqp", "amqps"), "amqp:// or amqps://, then [USER:PASSWORD@]HOST[:PORT][/VHOST]")
+
+    @field_validator("node_name")
+    @classmethod
+    def _judge_node_name(cls, name: str) -> str:
+        if name and not _NODE_NAME.fullmatch(name):
+            raise ValueError(f"expected letters, digits, '.', '_' and '-', at most 64, got {name!r}")
+        return name
+
     @field_validator("plans", mode="before")
     @classmethod
     def _complete_plans(cls, tables: object) -> object:
@@ -166,6 +206,22 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"default_plan: expected one of {', '.join(sorted(self.plans))}, got {self.default_plan!r}"
             )
+        if self.workers > 1:
+            lacking = [
+                name
+                for name, is_there in (
+                    ("redis_url", self.redis_url is not None),
+                    ("a postgresql+asyncpg database_url", self.has_shared_records),
+                )
+                if not is_there
+            ]
+            if lacking:
+                raise ValueError(
+                    f"workers: {self.workers} processes share one world only over {' and '.join(lacking)}; "
+                    "set that, or workers to 1"
+                )
+            if self.port == 0:
+                raise ValueError("workers: each of many would take a free port of its own; set port")
         names = [self.auth.issuer, *(one.issuer for one in self.issuers)]
         if len(set(names)) < len(names):
             raise ValueError("issuers: each needs a name of its own, other than auth.issuer")
@@ -179,6 +235,11 @@ class Settings(BaseSettings):
         return f"sqlite+aiosqlite:///{self.data_dir / 'records.db'}"
 
     @property
+    def has_shared_records(self) -> bool:
+        """The records' database is a server, which any number of processes use at once."""
+        return self.records_url.startswith("postgresql")
+
+    @property
     def base_url(self) -> str:
         """How people reach the service, without a slash at the end."""
         if self.public_url:
@@ -186,3 +247,17 @@ class Settings(BaseSettings):
         has_tls = self.tls_certificate is not None and self.tls_port is None
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if has_tls else 'http'}://{host}:{self.port}"
+
+
+def _judge_server(url: SecretStr | None, schemes: tuple[str, ...], expected: str) -> SecretStr | None:
+    """The address of a back end, once its form is right. The refusal repeats nothing of it: it may be a secret."""
+    if url is None:
+        return None
+    try:
+        parts = make_url(url.get_secret_value())
+        is_right = parts.drivername in schemes and bool(parts.host) and parts.port != 0
+    except (ArgumentError, ValueError):  # no address at all, or a port that is none
+        is_right = False
+    if not is_right:
+        raise ValueError(f"expected {expected}")
+    return url

@@ -64,6 +64,34 @@ def test_issuers_come_from_the_file_and_from_the_environment_as_json(tmp_path: P
         ({"SYNCBRIDGE_TLS_PORT": "8443"}, "need tls_certificate"),
         ({"SYNCBRIDGE_DATABASE_URL": f"mysql://user:{SECRET}@db"}, "postgresql+asyncpg"),
         ({"SYNCBRIDGE_DATABASE_URL": f"no url {SECRET}"}, "postgresql+asyncpg"),
+        (
+            {"SYNCBRIDGE_REDIS_URL": f"http://user:{SECRET}@redis"},
+            "redis_url (SYNCBRIDGE_REDIS_URL): expected redis://",
+        ),
+        ({"SYNCBRIDGE_REDIS_URL": f"redis://user:{SECRET}@redis:port"}, "expected redis://"),
+        ({"SYNCBRIDGE_REDIS_URL": "redis://"}, "[USER:PASSWORD@]HOST[:PORT]"),
+        ({"SYNCBRIDGE_REDIS_ACKS": "all"}, "redis_acks (SYNCBRIDGE_REDIS_ACKS)"),
+        ({"SYNCBRIDGE_AMQP_URL": f"user:{SECRET}@rabbit"}, "amqp_url (SYNCBRIDGE_AMQP_URL): expected amqp://"),
+        ({"SYNCBRIDGE_NODE_NAME": "node/1"}, "node_name (SYNCBRIDGE_NODE_NAME): expected letters, digits"),
+        ({"SYNCBRIDGE_WORKERS": "0"}, "workers (SYNCBRIDGE_WORKERS)"),
+        ({"SYNCBRIDGE_WORKERS": "2"}, "only over redis_url and a postgresql+asyncpg database_url; set that"),
+        (
+            {"SYNCBRIDGE_WORKERS": "2", "SYNCBRIDGE_REDIS_URL": "redis://r"},
+            "over a postgresql+asyncpg database_url",
+        ),
+        (
+            {"SYNCBRIDGE_WORKERS": "2", "SYNCBRIDGE_DATABASE_URL": URL},
+            "one world only over redis_url;",
+        ),
+        (
+            {
+                "SYNCBRIDGE_WORKERS": "2",
+                "SYNCBRIDGE_DATABASE_URL": URL,
+                "SYNCBRIDGE_REDIS_URL": "redis://r",
+                "SYNCBRIDGE_PORT": "0",
+            },
+            "set port",
+        ),
         ({"SYNCBRIDGE_ISSUERS": "[{"}, "issuers (SYNCBRIDGE_ISSUERS): expected a JSON array"),
         ({"SYNCBRIDGE_ISSUERS": ISSUER % "http://issuer.example/keys"}, "expected https://HOST/PATH"),
         ({"SYNCBRIDGE_ISSUERS": ISSUER % "file:///etc/passwd"}, "expected https://HOST/PATH"),
@@ -107,6 +135,26 @@ def test_secrets_are_stars_wherever_settings_are_shown() -> None:
     assert SECRET not in shown
     assert {row.key: row.value for row in explain(environment=environment)}["database_url"] == "***"
     assert settings.records_url == URL
+
+
+@pytest.mark.parametrize("key", ["redis_url", "amqp_url"])
+def test_a_back_ends_address_is_never_shown(key: str) -> None:
+    scheme = "redis+cluster" if key == "redis_url" else "amqps"
+    environment = {f"SYNCBRIDGE_{key.upper()}": f"{scheme}://user:{SECRET}@host:1234"}
+    settings = load(environment=environment)
+    assert SECRET not in repr(settings) + settings.model_dump_json() + str(explain(environment=environment))
+    assert getattr(settings, key).get_secret_value().endswith("@host:1234")
+
+
+def test_many_workers_are_taken_where_all_that_they_share_is_on_servers() -> None:
+    settings = load(
+        environment={
+            "SYNCBRIDGE_WORKERS": "4",
+            "SYNCBRIDGE_REDIS_URL": "redis+cluster://redis:7000",
+            "SYNCBRIDGE_DATABASE_URL": URL,
+        }
+    )
+    assert (settings.workers, settings.redis_acks, settings.has_shared_records) == (4, "replicated", True)
 
 
 def test_every_key_is_explained() -> None:
