@@ -18,6 +18,9 @@ from syncbridge.limits import SHIPPED_PLANS, Limits, Plan, Retention
 from syncbridge.net.limits import NetLimits
 
 PREFIX = "SYNCBRIDGE_"
+_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
+_SERVER = re.compile(rf"([a-z+]+)://(?:[^/]*@)?{_HOST}(?:,{_HOST})*(?:[/?].*)?")
+"""A back end's address; of a Redis Cluster several nodes may be named."""
 _NODE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PLAN_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 
@@ -253,11 +256,7 @@ def _judge_server(url: SecretStr | None, schemes: tuple[str, ...], expected: str
     """The address of a back end, once its form is right. The refusal repeats nothing of it: it may be a secret."""
     if url is None:
         return None
-    try:
-        parts = make_url(url.get_secret_value())
-        is_right = parts.drivername in schemes and bool(parts.host) and parts.port != 0
-    except (ArgumentError, ValueError):  # no address at all, or a port that is none
-        is_right = False
-    if not is_right:
+    found = _SERVER.fullmatch(url.get_secret_value())
+    if found is None or found[1] not in schemes:
         raise ValueError(f"expected {expected}")
     return url

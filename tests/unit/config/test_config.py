@@ -146,6 +146,21 @@ def test_a_back_ends_address_is_never_shown(key: str) -> None:
     assert getattr(settings, key).get_secret_value().endswith("@host:1234")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://redis",
+        "rediss://:p%40ss@redis.example.com:6380/0",
+        "redis+cluster://user:pw@127.0.0.1:7000,127.0.0.1:7001,[::1]:7002",
+        "rediss+cluster://[::1]:7000?x=y",
+    ],
+)
+def test_every_form_of_an_address_of_redis_is_taken(url: str) -> None:
+    found = load(environment={"SYNCBRIDGE_REDIS_URL": url}).redis_url
+    assert found is not None
+    assert found.get_secret_value() == url
+
+
 def test_many_workers_are_taken_where_all_that_they_share_is_on_servers() -> None:
     settings = load(
         environment={
