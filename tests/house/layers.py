@@ -127,7 +127,8 @@ LAYERS = {
     # Which adapter stands behind each port: the only file that knows every one of them.
     "backends": Layer(BELOW_THE_ROOT, foreign=None),
     "app": Layer(BELOW_THE_ROOT | {"", "gauges", "backends"}, foreign=None),
-    "cli": Layer(BELOW_THE_ROOT | {"", "client", "demo", "doctor", "app"}, foreign=None),
+    "serving": Layer(BELOW_THE_ROOT | {"", "app"}, foreign=None),
+    "cli": Layer(BELOW_THE_ROOT | {"", "client", "demo", "doctor", "app", "serving"}, foreign=None),
 }
 
 IMPORT_LINE = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\b|c?import\s+([\w.]+))", re.MULTILINE)

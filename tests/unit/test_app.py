@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import msgspec
 import pytest
 
-from syncbridge.app import make_ids, session_types_of, typed_command
+from syncbridge.app import make_ids, session_types_of
 from syncbridge.config import Settings
 from syncbridge.core.messages import Id
 from syncbridge.errors import PolicyError
@@ -24,25 +21,6 @@ def test_ids_may_stand_in_a_message_and_come_back() -> None:
     new_id = make_ids()
     for _ in range(300):
         msgspec.convert(new_id(), Id)
-
-
-@pytest.mark.parametrize(
-    ("started", "on_path", "typed"),
-    [
-        (".venv/bin/syncbridge", False, ".venv/bin/syncbridge"),
-        ("{here}/.venv/bin/syncbridge", False, ".venv/bin/syncbridge"),
-        ("/opt/syncbridge/bin/syncbridge", False, "/opt/syncbridge/bin/syncbridge"),
-        ("/usr/bin/syncbridge", True, "syncbridge"),
-        ("/usr/lib/python3/pytest", False, "syncbridge"),
-    ],
-)
-def test_the_command_told_at_the_start_can_be_typed(
-    started: str, on_path: bool, typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [started.format(here=tmp_path)])
-    monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/syncbridge" if on_path else None)
-    assert typed_command() == typed
 
 
 def test_an_operators_session_types_join_the_shipped_ones() -> None:

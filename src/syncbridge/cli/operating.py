@@ -46,7 +46,7 @@ def serve(
 
     in_force = settings(config, host=host, port=port, data_dir=data_dir, test_echo=test_echo or None)
     configure_logging(in_force.log_level, in_force.log_format)
-    from syncbridge.app import serve as run
+    from syncbridge.serving import serve as run
 
     try:
         code = run(in_force, accept_loss=accept_loss)

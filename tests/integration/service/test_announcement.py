@@ -9,8 +9,9 @@ import trustme
 from structlog.testing import capture_logs
 
 from syncbridge import __version__
-from syncbridge.app import Service, announce
+from syncbridge.app import Service
 from syncbridge.config import Settings
+from syncbridge.serving import announce
 
 
 @pytest.fixture
