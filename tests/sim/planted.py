@@ -352,7 +352,7 @@ BUGS = (
     Bug("failed handoff moves ownership", ("P7",), handoffs, "withdraw", _failed_handoff_moves),
     Bug("fence stands still", ("P7",), handoffs, "transfer", _fence_stands_still),
     Bug("playhead anchored anew in place", ("P9",), handoffs, "transfer", _playhead_restarts),
-    Bug("refused join leaves a member", ("memory",), SessionMachine, "_refuse", _ghost_after_refusal, 2_180),
+    Bug("refused join leaves a member", ("memory",), SessionMachine, "refuse", _ghost_after_refusal, 2_180),
     Bug("ack tells no status", ("P7",), work, "_ack", _ack_without_status),
     Bug("anybody's word for the source's", ("P9",), handoffs, "_last_word", _anybodys_word, 1_280),
     Bug("push on top of a refused one", ("P5",), Ledger, "has_refused", _refused_ground_forgotten, 30),

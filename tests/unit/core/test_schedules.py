@@ -15,7 +15,8 @@ from syncbridge.core.digest import push_digest
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
 from syncbridge.core.playhead import of_state
-from syncbridge.core.session import SessionMachine, SessionState
+from syncbridge.core.session import SessionMachine
+from syncbridge.core.session_state import SessionState
 from syncbridge.limits import Limits
 from tests.unit.core.stage import ACCOUNT, NOW_MS, ROSTER, Stage, conflict, request
 
@@ -59,7 +60,7 @@ def test_reader_that_drains_while_the_queue_is_full_is_caught_up_afterwards() ->
     assert stage.last("phone", m.Reject).code == "busy"
     for _ in range(100):
         stage.happens(on.MemberDrained(TV))
-    assert len(stage.machine._queue) <= 65
+    assert len(stage.machine.queue) <= 65
     while stage.held:
         stage.commits()
     assert stage.last("tv", m.Joined).position.version == stage.machine.version
@@ -176,7 +177,7 @@ def test_device_that_comes_again_and_again_while_the_store_is_silent_waits_once_
     for number in range(1000):
         stage.happens(on.DeviceArrived(ConnectionId(f"w{number}"), DeviceId("watch")))
     stage.passes(stage.limits.store_timeout_ms)
-    assert len(stage.machine._queue) == 1
+    assert len(stage.machine.queue) == 1
     stage.commits()
     assert stage.last("w999", m.HandoffPrepare).handoff == "h1"
 

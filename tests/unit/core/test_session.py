@@ -15,7 +15,8 @@ from syncbridge.core import messages as m
 from syncbridge.core.conflicts import PastConflict
 from syncbridge.core.entry import Entry, Txn
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId, TxnId
-from syncbridge.core.session import SessionMachine, SessionState
+from syncbridge.core.session import SessionMachine
+from syncbridge.core.session_state import SessionState
 from syncbridge.limits import Limits
 from tests.unit.core.stage import ACCOUNT, NOW_MS, ROSTER, Stage, conflict, fold, request
 

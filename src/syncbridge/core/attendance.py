@@ -1,0 +1,79 @@
+"""Who is there: what happens to members, and between them, that does not need the log's head."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from syncbridge.core import effects as do
+from syncbridge.core import events as on
+from syncbridge.core.effects import AnyEffect
+from syncbridge.core.events import AnyEvent
+from syncbridge.core.messages import SignalMessage
+
+if TYPE_CHECKING:
+    from syncbridge.core.session import SessionMachine
+
+
+def _on_member_left(machine: SessionMachine, event: on.MemberLeft, now_ms: int) -> list[AnyEffect]:
+    machine.queue = deque(
+        waiting for waiting in machine.queue if getattr(waiting, "connection", None) != event.connection
+    )
+    if machine.batch is not None:
+        machine.batch.gone.add(event.connection)
+    device = machine.members.leave(event.connection)
+    if device is None:
+        return machine.rest(now_ms) if machine.batch is None else []
+    log = machine.log
+    if log is not None:
+        log.heard[device] = max(log.heard.get(device, 0), event.heard_at)
+    # Who is active by a commit in flight is not so yet, and must not be said.
+    holder = machine.batch.mark if machine.batch is not None else log
+    said = machine.members.presence(machine.session, device, holder.active if holder is not None else None)
+    said.append(do.Noted("left", device, event.cause, {"heard_at": event.heard_at}))
+    batch = machine.batch
+    if batch is not None and log is not None and any(type(there) is on.MemberJoined for there in batch.events):
+        # A join in flight, its own or another's, is about to say that it is here.
+        batch.effects += machine.members.presence(machine.session, device, log.active)
+    return said + (machine.rest(now_ms) if machine.batch is None else [])
+
+
+def _on_member_lagging(machine: SessionMachine, event: on.MemberLagging, _now_ms: int) -> list[AnyEffect]:
+    machine.members.lag(event.connection)
+    return []
+
+
+def _on_roster_changed(machine: SessionMachine, event: on.RosterChanged, _now_ms: int) -> list[AnyEffect]:
+    news: list[AnyEffect] = []
+    if machine.log is not None and machine.log.account == event.account:
+        news = machine.members.renew(machine.session, event.roster, machine.log.active)
+    # A join brings the roster of the time when it was said: one that waits must not bring an old one back.
+    machine.queue = deque(_with_roster(waiting, event) for waiting in machine.queue)
+    if machine.batch is not None:
+        machine.batch.events = [_with_roster(waiting, event) for waiting in machine.batch.events]
+    return news
+
+
+def _on_signal(machine: SessionMachine, event: on.SignalReceived, _now_ms: int) -> list[AnyEffect]:
+    if event.connection not in machine.members.by_connection:
+        return []
+    others = [there for there in machine.members.by_connection if there != event.connection]
+    signal = SignalMessage(machine.session, event.device, event.message.data)
+    return [do.Broadcast(signal, others, is_droppable=True)] if others else []
+
+
+def _with_roster(waiting: AnyEvent, news: on.RosterChanged) -> AnyEvent:
+    if isinstance(waiting, on.MemberJoined) and waiting.account == news.account:
+        return msgspec.structs.replace(waiting, roster=news.roster)
+    return waiting
+
+
+HANDLERS: dict[type, Callable[[SessionMachine, Any, int], list[AnyEffect]]] = {
+    on.MemberLeft: _on_member_left,
+    on.MemberLagging: _on_member_lagging,
+    on.RosterChanged: _on_roster_changed,
+    on.SignalReceived: _on_signal,
+}

@@ -1,0 +1,13 @@
+"""The states of a session's machine; see `core.session` for what leads from one to another."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class SessionState(Enum):
+    """Whether the log is being read, in use, or let go."""
+
+    LOADING = "loading"
+    LIVE = "live"
+    GONE = "gone"
