@@ -42,24 +42,20 @@ from syncbridge.core.effects import (
 from syncbridge.core.entry import Entry
 from syncbridge.core.events import (
     AnyEvent,
-    Committed,
-    Conflicted,
     Deleted,
     DeviceArrived,
     EntriesSeen,
-    EpochChanged,
     Event,
     Loaded,
     LoadFailed,
     MemberDrained,
     MemberLagging,
     MemberLeft,
-    OutcomeUnknown,
     PushReceived,
     RosterChanged,
     TimerFired,
 )
-from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, RequestId, SessionId, TxnId
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, RequestId, SessionId
 from syncbridge.core.messages import Ack, Left
 from syncbridge.core.playhead import of_state
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
@@ -69,19 +65,13 @@ from syncbridge.ports import (
     FlightRecorder,
     Gatekeeper,
     Incident,
-    Outcome,
     SessionDirectory,
     StateStore,
     StoredLog,
     StoreFault,
-    Submission,
     Telemetry,
-    WasCommitted,
-    WasConflict,
-    WasForeign,
-    WasRefused,
-    WasUnknown,
 )
+from syncbridge.runtime.commits import Commits
 from syncbridge.runtime.driver import ConnectionDriver
 from syncbridge.runtime.hub import Hub
 from syncbridge.runtime.pace import AckWaits, is_timed
@@ -93,17 +83,6 @@ _logger = logging.getLogger("syncbridge.runtime")
 
 DELTA_SAMPLE: Final = 64
 """One push in so many is timed for `state_delta_duration_seconds`."""
-
-
-class _Trip:
-    """One batch on its way to the store and back; ``waiting`` of it are not answered, ``entries`` are committed."""
-
-    __slots__ = ("began_at", "entries", "waiting")
-
-    def __init__(self) -> None:
-        self.began_at = 0.0
-        self.entries = 0
-        self.waiting = 0
 
 
 class Engine:
@@ -140,8 +119,6 @@ class Engine:
         self.hub = Hub()
         self.is_draining = False
         self.now_ms = clock.now_ms()
-        self._call_soon = call_soon
-        self._directory = directory
         self.telemetry = telemetry
         self.ack_waits = AckWaits(telemetry, call_soon)
         self._recorder = recorder
@@ -149,13 +126,11 @@ class Engine:
         self._is_running = False
         self._pushes = 0
         self._sessions: dict[SessionId, LiveSession] = {}
-        self._batch: list[Submission] = []
-        self._trip = _Trip()
-        self._in_flight: dict[TxnId, tuple[LiveSession, _Trip, int]] = {}
+        self._commits = Commits(store, call_soon, directory, telemetry, self._post_living)
         self._asked: dict[RequestId, tuple[SessionId, Callable[[Reply], None]]] = {}
         self._performers: dict[type[Any], Callable[[LiveSession, Any], None]] = {
             Load: self._load,
-            Commit: self._commit,
+            Commit: lambda live, effect: self._commits.add(live, effect.txn),
             Send: self._send,
             SendToDevice: self._send_to_device,
             Deliver: self._deliver,
@@ -178,12 +153,12 @@ class Engine:
     @property
     def commits_in_flight(self) -> int:
         """Transactions whose outcome is not known yet, submitted or about to be."""
-        return len(self._in_flight)
+        return self._commits.in_flight
 
     @property
     def is_quiet(self) -> bool:
         """Nothing that a device pushed waits for its answer."""
-        return not self._in_flight and not self._queue
+        return not self._commits.in_flight and not self._queue
 
     def session(self, session: SessionId) -> LiveSession | None:
         """The session as it lives here, to look at; None where it is not in memory."""
@@ -363,64 +338,8 @@ class Engine:
                 self._post_living(live, Loaded(answer.snapshot, answer.entries, answer.digests))
 
         # What this session's last machine had committed, and was about to submit, stands in the log that is read.
-        self._submit()
+        self._commits.submit()
         self.store.load(live.session, self.limits.resume_entries_max, done)
-
-    def _commit(self, live: LiveSession, effect: Commit) -> None:
-        txn = effect.txn
-        self._in_flight[txn.id] = (live, self._trip, len(txn.entries))
-        self._batch.append(Submission(txn, live.fanout.journal(txn.entries)))
-        if len(self._batch) == 1:
-            self._trip.began_at = perf_counter()
-            self._call_soon(self._submit)
-
-    def _submit(self) -> None:
-        batch, self._batch = self._batch, []
-        if not batch:
-            return
-        trip, self._trip = self._trip, _Trip()
-        trip.waiting = len(batch)
-        try:
-            self.store.submit(batch, self._on_outcome)
-        except Exception:
-            # The port promises not to raise; what it did before it raised is not known.
-            _logger.exception("the store failed on a batch of %d", len(batch))
-            for submission in batch:
-                if submission.txn.id in self._in_flight:
-                    self._on_outcome(WasUnknown(submission.txn.id))
-
-    def _on_outcome(self, outcome: Outcome) -> None:
-        known = self._in_flight.pop(outcome.txn, None)
-        if known is None:
-            return
-        live, trip, count = known
-        event: AnyEvent
-        if type(outcome) is WasCommitted:
-            event = Committed(outcome.txn)
-            trip.entries += count
-            self._note(live)
-        elif isinstance(outcome, WasConflict):
-            event = Conflicted(outcome.txn, outcome.entries, outcome.digests)
-        elif isinstance(outcome, WasForeign):
-            event = EpochChanged(outcome.txn)
-        elif isinstance(outcome, WasRefused) and outcome.code == "state_damaged":
-            event = EpochChanged(outcome.txn)  # loading it says what is wrong with it, to everybody who follows
-        else:
-            event = OutcomeUnknown(outcome.txn)
-        self._post_living(live, event)
-        trip.waiting -= 1
-        if not trip.waiting:
-            self.telemetry.measured("commit_ms", (perf_counter() - trip.began_at) * 1000)
-            if trip.entries:
-                self.telemetry.measured("commit_entries", trip.entries)
-
-    def _note(self, live: LiveSession) -> None:
-        """The directory hears what is committed now: here the log has not run ahead again."""
-        log = live.machine.log
-        if log is not None:
-            self._directory.note(
-                live.session, status=log.status, version=log.version, updated_at=log.updated_at, active=log.active
-            )
 
     def _send(self, live: LiveSession, effect: Send) -> None:
         driver = self.hub.by_connection.get(effect.connection)

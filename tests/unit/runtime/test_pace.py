@@ -24,7 +24,7 @@ class MovedCounter:
 @pytest.fixture
 def counter(monkeypatch: pytest.MonkeyPatch) -> MovedCounter:
     counter = MovedCounter()
-    for module in ("driver", "engine", "pace"):
+    for module in ("commits", "driver", "engine", "pace"):
         monkeypatch.setattr(f"syncbridge.runtime.{module}.perf_counter", counter)
     return counter
 

@@ -29,7 +29,7 @@ class EagerWorld(World):
 
     def __init__(self, limits: Limits | None = None) -> None:
         super().__init__(limits)
-        self.engine._call_soon = lambda run: run()
+        self.engine._commits._call_soon = lambda run: run()
 
 
 @pytest.fixture
