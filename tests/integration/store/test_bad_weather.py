@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from syncbridge.adapters.embedded import CannotOpen
-from syncbridge.adapters.embedded.retention import Kept, plan
 from syncbridge.adapters.embedded.schema import MIGRATIONS, is_as_made, migrate
+from syncbridge.core.retention import Kept, plan
 from syncbridge.limits import Limits, Retention
 from syncbridge.ports import Outcome, StoreFault, WasCommitted
 from tests.conformance.harness import DEADLINE_S, SetClock, SqliteHarness

@@ -27,10 +27,10 @@ from syncbridge.adapters.embedded.records import (
     unpack_row,
     unpack_snapshot,
 )
-from syncbridge.adapters.embedded.retention import Kept, plan
 from syncbridge.adapters.embedded.schema import migrate
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
+from syncbridge.core.retention import Kept, plan
 from syncbridge.limits import Limits, Retention
 from syncbridge.ports import StoredLog
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from syncbridge.adapters.embedded.retention import HISTORY_ENTRIES_MAX, Kept, begins_after, plan
 from syncbridge.adapters.embedded.sole import SoleWriter
 from syncbridge.adapters.embedded.tail import UNBOUNDED, SessionTail, Verdict
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import AccountId, DeviceId, SessionId, TxnId
+from syncbridge.core.retention import HISTORY_ENTRIES_MAX, Kept, begins_after, plan
 from syncbridge.limits import Limits, Retention
 from syncbridge.ports import (
     Clock,

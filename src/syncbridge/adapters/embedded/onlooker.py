@@ -10,10 +10,10 @@ from pathlib import Path
 from syncbridge.adapters.embedded.directory import DATABASE, CannotOpen
 from syncbridge.adapters.embedded.journal import BUSY_TIMEOUT_S, Journal, NotThere, is_damage
 from syncbridge.adapters.embedded.records import JOURNAL_COLUMNS, Damage, unpack_row
-from syncbridge.adapters.embedded.retention import HISTORY_ENTRIES_MAX
 from syncbridge.adapters.embedded.schema import require_newest
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import SessionId
+from syncbridge.core.retention import HISTORY_ENTRIES_MAX
 from syncbridge.limits import Limits, Retention
 
 LOOKED_AT_MAX = 2_000

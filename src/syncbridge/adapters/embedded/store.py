@@ -23,7 +23,6 @@ from syncbridge.adapters.embedded.directory import CannotOpen, DataDirectory
 from syncbridge.adapters.embedded.journal import Journal, LogRead
 from syncbridge.adapters.embedded.memory import CREATE, Post
 from syncbridge.adapters.embedded.records import JournalRow, encode_snapshot
-from syncbridge.adapters.embedded.retention import HISTORY_ENTRIES_MAX
 from syncbridge.adapters.embedded.salvage import salvage
 from syncbridge.adapters.embedded.scrub import check, require_database, unreadable
 from syncbridge.adapters.embedded.sole import SoleWriter
@@ -32,6 +31,7 @@ from syncbridge.adapters.embedded.tail import SessionTail, Verdict
 from syncbridge.adapters.embedded.worker import Ask, Fate, JournalWorker, Keep, Write
 from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
+from syncbridge.core.retention import HISTORY_ENTRIES_MAX
 from syncbridge.limits import Limits, Retention
 from syncbridge.ports import (
     Clock,

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from syncbridge.adapters.embedded.journal import Head, Journal, require_chain
 from syncbridge.adapters.embedded.records import JOURNAL_COLUMNS, Damage, JournalRow, unpack_row
-from syncbridge.adapters.embedded.retention import begins_after
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import SessionId
+from syncbridge.core.retention import begins_after
 from syncbridge.ports import Stretch
 
 STRETCH_BYTES_MAX = 1024 * 1024
