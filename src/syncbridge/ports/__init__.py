@@ -5,6 +5,7 @@ later or before the call returns.
 
 ========= ====================================================================================================
 log       the session log: what a store must promise
+archive   the newest states once more, for when the log was lost
 mesh      the other nodes: who is where, what was committed there
 identity  who is speaking, and the keys by which that is told
 secrets   credentials that change while the service runs
@@ -15,6 +16,7 @@ followers what is told after the fact: listings, incidents, figures; the clock
 
 from __future__ import annotations
 
+from syncbridge.ports.archive import Archive, NoArchive
 from syncbridge.ports.followers import Clock, FlightRecorder, Incident, SessionDirectory, Telemetry
 from syncbridge.ports.identity import Admission, Gatekeeper, Identity, KeySource, KeyStore, Refusal, SigningKey
 from syncbridge.ports.log import (
@@ -44,6 +46,7 @@ from syncbridge.ports.service import Between, PastState, SessionHistory, Session
 __all__ = [
     "Admission",
     "Alone",
+    "Archive",
     "Between",
     "Clock",
     "CredentialSource",
@@ -59,6 +62,7 @@ __all__ = [
     "KeyStore",
     "Mesh",
     "Neighbour",
+    "NoArchive",
     "Outcome",
     "PastState",
     "PutBack",
