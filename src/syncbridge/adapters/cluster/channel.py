@@ -28,7 +28,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from syncbridge.core.entry import Entry
-from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId, TxnId
+from syncbridge.core.ids import ConnectionId, DeviceId, SessionId, TxnId
 from syncbridge.limits import INTEGER_SAFE_MAX
 
 FRAME_BYTES_MAX: Final = 1024 * 1024
@@ -46,6 +46,7 @@ DEVICES_MAX: Final = 1_024
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Count = Annotated[int, Meta(ge=0, le=INTEGER_SAFE_MAX)]
 Ordinal = Annotated[int, Meta(ge=1, le=INTEGER_SAFE_MAX)]
+Devices = Annotated[dict[DeviceId, Count], Meta(max_length=DEVICES_MAX)]
 
 
 class Entries(Struct, frozen=True):
@@ -66,16 +67,18 @@ class Moved(Struct, frozen=True):
     last: Ordinal
 
 
-class Statement(Struct, frozen=True):
+class Statement(Struct, frozen=True, omit_defaults=True):
     """Who follows the session at ``node``, all of them, and when each was last heard.
 
     ``number`` counts the node's statements, over all sessions: of two about one session the higher is true, in
     whatever order they arrive. A node says it whole each time, so that none needs the one before it.
+    ``left`` are devices that went since the last one, and when they were last heard: said once, and it may be lost.
     """
 
     node: Name
     number: Ordinal
-    devices: Annotated[dict[DeviceId, Count], Meta(max_length=DEVICES_MAX)]
+    devices: Devices
+    left: Devices = {}
 
 
 class Signal(Struct, frozen=True):
@@ -141,16 +144,6 @@ _arrived: Final = msgspec.json.Decoder(Arrived).decode
 _told_head: Final = msgspec.json.Decoder(_ToldHead).decode
 
 
-def session_channel(session: SessionId) -> bytes:
-    """The shard channel of a session's news; it lies in the slot of the session's keys."""
-    return b"sb:{%s}" % session.encode()
-
-
-def account_channel(account: AccountId) -> bytes:
-    """The shard channel on which an account's devices are looked for."""
-    return b"sb:{@%s}" % account.encode()
-
-
 # -- to bytes ---------------------------------------------------------------------------------------------------
 
 
@@ -183,6 +176,11 @@ def encode_deleted(node: str, reason: str) -> bytes:
 def encode_arrived(arrived: Arrived) -> bytes:
     """The frame that says where a device's newest connection is."""
     return b"a" + _json(arrived)
+
+
+def encode_arriving(node: str, device: DeviceId, connection: ConnectionId) -> bytes:
+    """The same up to the number, which is known only where the arrival is written; a brace closes it."""
+    return encode_arrived(Arrived(node, device, connection, 1)).removesuffix(b"1}")
 
 
 def encode_told(node: str, device: DeviceId, session: SessionId, frame: bytes) -> bytes:

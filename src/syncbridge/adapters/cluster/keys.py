@@ -11,16 +11,17 @@ name                             is      what
 ``sb:{SESSION}:snaps``           zset    ``<version>:<at>`` by version: which snapshots there are
 ``sb:{SESSION}:gone``            string  the session was deleted: nothing brings it back
 ``sb:{SESSION}:damaged``         string  the log was set aside, and when; what it was lies beside under ``damaged:``
-``sb:{SESSION}:who``             hash    ``node/device`` -> when it was last heard
+``sb:{SESSION}:who``             hash    node -> number and frame of its statement: which devices are there
 ``sb:{SESSION}``                 channel news of the session
 ``sb:{@ACCOUNT}:sessions``       zset    the account's sessions, by name
 ``sb:{@ACCOUNT}:offers``         zset    ``device session`` by when the offer expires
+``sb:{@ACCOUNT}:last``           string  the number of the last arrival of a device of the account
 ``sb:{@ACCOUNT}``                channel news for the account's devices
 ``sb:{#BUCKET}:all``, ``:due``   zset    sessions by name, and by when they must be looked at for their time to live
 ``sb:{SLOT}:outbox``             stream  facts of the slot's sessions that the broker was not told
 ``sb:{SLOT}:changed``            hash    session -> ``from:to``, its state changes that the broker was not told
 ``sb:{SLOT}:born``               string  since when this Redis knows of the slot: it is missing after a loss
-``sb:node:NODE``                 string  the node lives
+``sb:nodes``                     hash    node -> a count that grows while it lives
 ================================ ======= =========================================================================
 
 Ids come from outside, too: what is not a plain sign in one is escaped, so that no id has another's slot or name.
@@ -37,6 +38,7 @@ from typing import Final, NamedTuple
 from syncbridge.core.ids import AccountId, SessionId
 
 PREFIX: Final = b"sb:"
+NODES: Final = b"sb:nodes"
 SLOTS: Final = 16_384
 BUCKETS: Final = 16
 """Parts of the index over all sessions: enough that no server of a middling cluster has all of it to itself."""
@@ -96,6 +98,11 @@ def account_offers(account: AccountId) -> bytes:
     return account_channel(account) + b":offers"
 
 
+def account_last(account: AccountId) -> bytes:
+    """The number of the account's last arrival."""
+    return account_channel(account) + b":last"
+
+
 def bucket_of(session: SessionId) -> int:
     """The part of the index over all sessions in which this one stands: below `BUCKETS`."""
     return zlib.crc32(session.encode("utf-8", "surrogatepass")) % BUCKETS
@@ -109,11 +116,6 @@ def bucket_all(bucket: int) -> bytes:
 def bucket_due(bucket: int) -> bytes:
     """The sessions of a bucket by when they must be looked at."""
     return b"sb:{#%02d}:due" % bucket
-
-
-def node_key(node: str) -> bytes:
-    """What says that a node lives."""
-    return b"sb:node:" + tag_of(node)
 
 
 # -- by slot ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Frames between nodes: what one says another understands, and nothing else does any harm."""
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +7,7 @@ from hypothesis import strategies as st
 from syncbridge.adapters.cluster import channel
 from syncbridge.adapters.cluster.channel import Arrived, Broken, Deleted, Entries, Moved, Signal, Statement, Told
 from syncbridge.core.entry import Entry
-from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId, TxnId
+from syncbridge.core.ids import ConnectionId, DeviceId, SessionId, TxnId
 from syncbridge.wire.codec import encode_entry
 
 PHONE, WATCH = DeviceId("phone"), DeviceId("watch")
@@ -105,7 +104,12 @@ def test_a_frame_cut_or_changed_anywhere_never_raises(name: str, data: st.DataOb
     channel.decode(frame[:place] + bytes([data.draw(st.integers(0, 255))]) + frame[place + 1 :])
 
 
-def test_channels_lie_in_the_slot_of_what_they_are_about() -> None:
-    assert channel.session_channel(SessionId("s1")) == b"sb:{s1}"
-    assert channel.account_channel(AccountId("a1")) == b"sb:{@a1}"
-    assert msgspec.json.decode(FRAMES["statement"][1:])["node"] == "n1"
+def test_an_arrival_is_whole_once_its_number_is_known() -> None:
+    arriving = channel.encode_arriving("n1", PHONE, ConnectionId("c1"))
+    assert channel.decode(arriving + b"9}") == Arrived("n1", PHONE, ConnectionId("c1"), 9)
+
+
+def test_who_left_is_said_where_somebody_did() -> None:
+    assert b"left" not in FRAMES["statement"]
+    statement = Statement("n1", 6, {}, {PHONE: 3_000})
+    assert channel.decode(channel.encode_statement(statement)) == statement
