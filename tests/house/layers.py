@@ -42,7 +42,8 @@ def _layers(names: str) -> frozenset[str]:
 
 
 BELOW_THE_ROOT = _layers(
-    "errors limits rates bounds _ext core wire ports story config telemetry runtime net records auth lifecycle http"
+    "errors limits rates bounds _ext core wire ports secrets story config telemetry runtime net records auth lifecycle"
+    " http"
     " adapters adapters.embedded adapters.cluster"
 )
 
@@ -59,6 +60,10 @@ LAYERS = {
     "core": Layer(_layers("errors limits rates _ext"), foreign=DATA, banned=WORLD),
     "wire": Layer(_layers("errors limits _ext core ports"), foreign=DATA, banned=WORLD - {"http"}),
     "ports": Layer(_layers("errors limits core"), foreign=DATA, banned=WORLD),
+    # What others keep for us, whoever they are: how it is judged, when it is of force, and how it is kept fresh.
+    "secrets": Layer(
+        _layers("errors core ports"), foreign=None, banned_foreign=BACK_ENDS | SERVERS | DATABASES | {"picows"}
+    ),
     # "" is the package's own face, read for its version.
     "telemetry": Layer(_layers("errors limits core ports") | {""}, foreign=None, banned_foreign=BACK_ENDS),
     # What became of a session's progress, judged from what others read: pure, for its owner's route and the doctor's.
@@ -98,7 +103,7 @@ LAYERS = {
         banned_foreign=BACK_ENDS | SERVERS | {"picows"},
     ),
     "adapters.cluster": Layer(
-        _layers("errors limits _ext core wire ports records telemetry"),
+        _layers("errors limits _ext core wire ports secrets records telemetry"),
         foreign=None,
         banned_foreign=SERVERS | {"picows"},
     ),
@@ -109,7 +114,7 @@ LAYERS = {
     ),
     # Read once at the root, and handed down as each layer's own rules: no layer below knows the settings.
     "config": Layer(
-        _layers("errors limits core auth net runtime"), foreign=None, banned=NETWORK, banned_foreign=BACK_ENDS
+        _layers("errors limits core auth net runtime secrets"), foreign=None, banned=NETWORK, banned_foreign=BACK_ENDS
     ),
     # A demonstration is a user of the client; the service it starts is a process of its own.
     "demo": Layer(_layers("errors limits _ext core wire client config") | {""}, foreign=None, banned_foreign=BACK_ENDS),
