@@ -44,6 +44,7 @@ def test_256_random_bits_are_a_key_as_they_are_written(text: str) -> None:
         (f"{CANARY} {CANARY}", "malformed"),
         (CANARY, "weak"),
     ],
+    ids=[f"{number}" for number in range(12)],
 )
 def test_what_is_no_key_is_refused_with_what_would_be_one_and_is_not_repeated(text: str, kind: str) -> None:
     with pytest.raises(SecretFault, match="openssl rand -base64 32") as refused:
