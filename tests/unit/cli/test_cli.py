@@ -78,7 +78,7 @@ def test_openapi_is_the_service_s_document(run: Run, tmp_path: Path) -> None:
 
 
 def test_migrate_may_be_run_twice(run: Run) -> None:
-    assert [run("migrate")[:2] for _ in range(2)] == [(0, "records are at revision 0002\n")] * 2
+    assert [run("migrate")[:2] for _ in range(2)] == [(0, "records are at revision 0003\n")] * 2
     assert (run.folder / "records.db").exists()
 
 
