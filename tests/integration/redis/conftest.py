@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import uvloop
 
 from deploy.local.redis import RedisCluster, RedisPair, RedisServer
 from syncbridge.adapters.cluster.link import RedisLink
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
+    """The loop that the service runs on."""
+    return {"uvloop": uvloop.new_event_loop}
+
 
 _numbers = itertools.count(1)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Container
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from hiredis import ProtocolError, PushNotification, Reader, ReplyError
 
@@ -105,8 +105,7 @@ class Connection(asyncio.Protocol):
     # -- coming in ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
 
     def data_received(self, data: bytes) -> None:
         """Every answer that is whole now is told."""

@@ -94,7 +94,9 @@ class Topology:
         faults = [node.fault for node in self._nodes.values() if node.fault]
         if faults:
             return faults[0]
-        return "the cluster has slots that no server has" if self.primaries else "no server of the cluster answers"
+        if not self.primaries:
+            return "no server of the cluster says who has which slot"
+        return "some slots have no server that answers"
 
     async def _keep(self) -> None:
         while True:
