@@ -52,6 +52,11 @@ class SimStore(SoleWriter):
                 call.cancel()
                 self._world.call_soon(call.run)
 
+    @property
+    def is_shared(self) -> bool:
+        """Where several nodes write the truth."""
+        return self._weather.nodes > 1
+
     def create(self, snapshot: Snapshot, first: Entry, body: bytes, done: Callable[[Outcome], None]) -> None:
         raise AssertionError("the world creates its sessions itself")
 

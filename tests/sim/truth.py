@@ -12,9 +12,9 @@ import msgspec
 
 from syncbridge._ext import apply_patch
 from syncbridge.core.entry import Entry, Snapshot, Txn
-from syncbridge.core.ids import AccountId, DeviceId, JsonObject, SessionId
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, JsonObject, SessionId
 from syncbridge.core.log import ANY_SIZE
-from syncbridge.ports import Outcome, StoredLog, StoreFault, Stretch, WasCommitted, WasConflict, WasForeign
+from syncbridge.ports import Outcome, StoredLog, StoreFault, Stretch, WasCommitted, WasConflict, WasFenced, WasForeign
 from tests.sim.world import World
 
 SNAPSHOTS_KEPT_MAX = 8
@@ -43,6 +43,7 @@ class TrueLog:
         self.waiting_for: DeviceId | None = None
         self.waiting_until = 0
         self.floor = 0
+        self.claims: dict[DeviceId, ConnectionId] = {}
 
     @property
     def version(self) -> int:
@@ -79,6 +80,12 @@ class Truth:
         if txn.expected < log.version:
             since = txn.expected
             return WasConflict(txn.id, log.entries[since:], log.digests[since:])
+        fenced = [device for device, held in txn.held.items() if log.claims.get(device, held) != held]
+        if fenced:
+            return WasFenced(txn.id, fenced)
+        log.claims.update(txn.claims)
+        if not txn.entries:
+            return WasCommitted(txn.id)
         log.starts[txn.expected + 1] = txn.id
         log.entries += txn.entries
         log.digests += txn.digests

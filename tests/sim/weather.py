@@ -85,8 +85,7 @@ class Weather:
 def draw(random: Random, *, is_careless: bool = False) -> Weather:
     """The weather of one seed.
 
-    ``is_careless`` adds what is not promised yet: edits by list index on top of edits still unanswered, and devices
-    that change between two nodes while a push of theirs is under way to the one they left.
+    ``is_careless`` adds what is not promised yet: edits by list index on top of edits still unanswered.
     """
 
     def sometimes(share: float, value: float) -> float:
@@ -95,7 +94,7 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
     def mean(share: float, least: int, most: int) -> int:
         return random.randint(least, most) if random.random() < share else 0
 
-    nodes = 2 if random.random() < 0.2 else 1
+    nodes = random.choice((1, 1, 1, 2, 2, 3))
     length_ms = random.choice((4_000, 8_000, 8_000, 20_000, 90_000))
     return Weather(
         limits=random.choice((SMALL_LIMITS, SMALL_LIMITS, SHALLOW_LIMITS, Limits())),
@@ -123,7 +122,7 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
         amount_max=random.choice((1, 9, 1_000_000)),
         handoff_share=random.choice((0.05, 0.15, 0.35)),
         is_careless=is_careless,
-        is_roaming=random.random() < 0.5 and (nodes == 1 or is_careless),
+        is_roaming=random.random() < 0.5,
         has_sloppy=random.random() < 0.25,
         has_stale_app=random.random() < 0.3,
         rest_mean_ms=mean(0.2, 500, 3_000),

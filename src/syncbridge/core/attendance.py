@@ -12,6 +12,7 @@ from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core.effects import AnyEffect
 from syncbridge.core.events import AnyEvent
+from syncbridge.core.ids import ConnectionId
 from syncbridge.core.messages import SignalMessage
 
 if TYPE_CHECKING:
@@ -19,26 +20,31 @@ if TYPE_CHECKING:
 
 
 def _on_member_left(machine: SessionMachine, event: on.MemberLeft, now_ms: int) -> list[AnyEffect]:
-    machine.queue = deque(
-        waiting for waiting in machine.queue if getattr(waiting, "connection", None) != event.connection
-    )
+    said = leave(machine, event.connection, heard_at=event.heard_at, cause=event.cause)
+    return said + (machine.rest(now_ms) if machine.batch is None else [])
+
+
+def leave(machine: SessionMachine, connection: ConnectionId, *, heard_at: int, cause: str) -> list[AnyEffect]:
+    """It follows no more, nothing that it asked is worked any more, and the others are told."""
+    machine.queue = deque(waiting for waiting in machine.queue if getattr(waiting, "connection", None) != connection)
+    machine.joining.discard(connection)
     if machine.batch is not None:
-        machine.batch.gone.add(event.connection)
-    device = machine.members.leave(event.connection)
+        machine.batch.gone.add(connection)
+    device = machine.members.leave(connection)
     if device is None:
-        return machine.rest(now_ms) if machine.batch is None else []
+        return []
     log = machine.log
     if log is not None:
-        log.heard[device] = max(log.heard.get(device, 0), event.heard_at)
+        log.heard[device] = max(log.heard.get(device, 0), heard_at)
     # Who is active by a commit in flight is not so yet, and must not be said.
     holder = machine.batch.mark if machine.batch is not None else log
     said = machine.members.presence(machine.session, device, holder.active if holder is not None else None)
-    said.append(do.Noted("left", device, event.cause, {"heard_at": event.heard_at}))
+    said.append(do.Noted("left", device, cause, {"heard_at": heard_at}))
     batch = machine.batch
     if batch is not None and log is not None and any(type(there) is on.MemberJoined for there in batch.events):
         # A join in flight, its own or another's, is about to say that it is here.
         batch.effects += machine.members.presence(machine.session, device, log.active)
-    return said + (machine.rest(now_ms) if machine.batch is None else [])
+    return said
 
 
 def _on_member_lagging(machine: SessionMachine, event: on.MemberLagging, _now_ms: int) -> list[AnyEffect]:

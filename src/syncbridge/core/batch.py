@@ -6,20 +6,21 @@ off again against a newer log give whatever they mean there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from syncbridge._ext import measure
 from syncbridge.core.digest import state_hash
 from syncbridge.core.effects import AnyEffect, Deliver, Measured, Noted, Send, StateView
 from syncbridge.core.entry import Entry, HandoffNote, Position, Txn
-from syncbridge.core.ids import ConnectionId, JsonObject
+from syncbridge.core.events import AnyEvent, MemberJoined
+from syncbridge.core.ids import ConnectionId, DeviceId, JsonObject
 from syncbridge.core.log import SessionLog
 from syncbridge.core.members import Member
 from syncbridge.core.messages import Ack, Joined, WaitingOffer
 from syncbridge.core.playhead import KEY
 
 if TYPE_CHECKING:
-    from syncbridge.core.events import AnyEvent
     from syncbridge.core.session import SessionMachine
 
 FEW_ENTRIES = 16
@@ -30,18 +31,23 @@ _NEWS = Ack | Joined
 
 
 class Batch:
-    """See the module's text. ``mark`` is the committed place the batch started from."""
+    """See the module's text. ``mark`` is the committed place the batch started from.
+
+    ``claims`` and ``held`` are those of its transaction; nothing is in them where no other node writes this log.
+    """
 
     __slots__ = (
         "_members_before",
         "_run",
         "_run_but",
+        "claims",
         "digests",
         "effects",
         "ended_offer",
         "entries",
         "events",
         "gone",
+        "held",
         "log",
         "machine",
         "mark",
@@ -60,6 +66,8 @@ class Batch:
         self.digests: list[int] = []
         self.effects: list[AnyEffect] = []
         self.gone: set[ConnectionId] = set()
+        self.claims: dict[DeviceId, ConnectionId] = {}
+        self.held: dict[DeviceId, ConnectionId] = {}
         self.txn: Txn | None = None
         self.wants_snapshot = False
         self.ended_offer: HandoffNote | None = None
@@ -67,6 +75,16 @@ class Batch:
         self._run: Deliver | None = None
         self._run_but: ConnectionId | None = None
         machine.ledger.begin()
+
+    @property
+    def is_for_store(self) -> bool:
+        """Something of it must be in the store before anything of it is said."""
+        return bool(self.entries or self.claims)
+
+    @property
+    def joined_by(self) -> Iterator[ConnectionId]:
+        """The connections of its joins."""
+        return (event.connection for event in self.events if isinstance(event, MemberJoined))
 
     def undo(self) -> None:
         """Members and ledger stand where they stood before the batch (the log is rolled back by its owner)."""

@@ -22,7 +22,7 @@ class Load(Effect, frozen=True):
 
 
 class Commit(Effect, frozen=True):
-    """Submit the transaction; answered by `Committed`, `Conflicted`, `OutcomeUnknown` or `EpochChanged`."""
+    """Submit the transaction; answered by `Committed`, `Conflicted`, `OutcomeUnknown`, `EpochChanged` or `Fenced`."""
 
     txn: Txn
 

@@ -74,6 +74,13 @@ class EpochChanged(Event, frozen=True):
     txn: TxnId
 
 
+class Fenced(Event, frozen=True):
+    """Nothing was appended: what these devices pushed came through connections that they have left since."""
+
+    txn: TxnId
+    devices: list[DeviceId]
+
+
 class EntriesSeen(Event, frozen=True):
     """Entries that another node committed, as its channel told."""
 
@@ -306,6 +313,7 @@ AnyEvent = (
     | Conflicted
     | OutcomeUnknown
     | EpochChanged
+    | Fenced
     | EntriesSeen
     | MemberJoined
     | MemberLeft

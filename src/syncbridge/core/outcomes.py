@@ -7,6 +7,7 @@ Committed      says what the batch earned: acks, entries, joins, replies, in the
 Conflicted     takes the batch back, adopts what others committed, works the same queue again (bounded)
 OutcomeUnknown submits the very same transaction again, after a while that doubles
 EpochChanged   takes the batch back and loads the log again; members get a snapshot
+Fenced         takes the batch back, lets go of connections whose devices went to another node, works the rest again
 ============== ===================================================================================================
 """
 
@@ -16,12 +17,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from syncbridge import errors
+from syncbridge.core import attendance
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core.answers import ASKED_BY_MEMBERS, error_about
 from syncbridge.core.batch import Batch
 from syncbridge.core.effects import AnyEffect
 from syncbridge.core.log import SessionLog
+from syncbridge.core.messages import Left
 from syncbridge.core.recovery import adopt
 from syncbridge.core.session_state import SessionState
 
@@ -84,6 +87,7 @@ def _on_committed(machine: SessionMachine, event: on.Committed, now_ms: int) -> 
         return []
     machine.batch = None
     machine.lost_races = machine.backoff_ms = 0
+    machine.joining.difference_update(batch.joined_by)
     log.trim()
     said = batch.said()
     said += machine.pump(now_ms) if machine.queue else machine.rest(now_ms)
@@ -95,15 +99,38 @@ def _on_conflicted(machine: SessionMachine, event: on.Conflicted, now_ms: int) -
     if batch is None or batch.txn is None or batch.txn.id != event.txn:
         return []
     machine.take_back()
+    said: list[AnyEffect] = adopt(machine, event.entries, event.digests)
+    return _race_lost(machine, now_ms, said)
+
+
+def _race_lost(machine: SessionMachine, now_ms: int, said: list[AnyEffect]) -> list[AnyEffect]:
+    """The same queue is worked again, unless that was tried too often in a row; ``said`` is what goes before."""
     machine.lost_races += 1
-    said: list[AnyEffect] = [do.Measured("retry", machine.lost_races)]
-    said += adopt(machine, event.entries, event.digests)
+    said = [do.Measured("retry", machine.lost_races), *said]
     if machine.state is not SessionState.LIVE:
         return said
     if machine.lost_races > machine.limits.retry_conflicts_max:
         machine.lost_races = 0
         said += machine.give_up()
     return said + machine.pump(now_ms)
+
+
+def _on_fenced(machine: SessionMachine, event: on.Fenced, now_ms: int) -> list[AnyEffect]:
+    """The devices went to another connection. Whoever is still on the old one is told, and may join once more.
+
+    That is no closing for good: a claim that took effect late may have fenced out the connection that is in use.
+    """
+    batch = machine.batch
+    if batch is None or batch.txn is None or batch.txn.id != event.txn:
+        return []
+    held = [batch.txn.held[device] for device in event.devices if device in batch.txn.held]
+    batch.gone.update(held)
+    machine.take_back()
+    said: list[AnyEffect] = []
+    for connection in held:
+        said += attendance.leave(machine, connection, heard_at=batch.now_ms, cause="device_replaced")
+        said += [do.Send(connection, Left(machine.session, errors.Unavailable.code)), do.DropMember(connection)]
+    return _race_lost(machine, now_ms, said)
 
 
 def _on_unknown(machine: SessionMachine, event: on.OutcomeUnknown, now_ms: int) -> list[AnyEffect]:
@@ -146,4 +173,5 @@ HANDLERS: dict[type, Callable[[SessionMachine, Any, int], list[AnyEffect]]] = {
     on.Conflicted: _on_conflicted,
     on.OutcomeUnknown: _on_unknown,
     on.EpochChanged: _on_epoch_changed,
+    on.Fenced: _on_fenced,
 }

@@ -54,13 +54,16 @@ from syncbridge.limits import Limits
 class SessionMachine:
     """See the module's text; `receive` is the only verb.
 
-    ``new_txn_id`` gives a fresh unique id at each call; ``types`` are the session types known here.
+    ``new_txn_id`` gives a fresh unique id at each call; ``types`` are the session types known here; ``is_shared``:
+    other nodes write the same logs.
     """
 
     __slots__ = (
         "backoff_ms",
         "batch",
+        "is_shared",
         "is_watching",
+        "joining",
         "kind",
         "ledger",
         "limits",
@@ -81,8 +84,11 @@ class SessionMachine:
         limits: Limits,
         new_txn_id: Callable[[], str],
         types: dict[str, SessionType] | None = None,
+        *,
+        is_shared: bool = False,
     ) -> None:
         self.session = session
+        self.is_shared = is_shared
         self.limits = limits
         self.new_txn_id = new_txn_id
         self.types = SESSION_TYPES if types is None else types
@@ -92,6 +98,7 @@ class SessionMachine:
         self.members = Members()
         self.ledger = Ledger()
         self.queue: deque[AnyEvent] = deque()
+        self.joining: set[ConnectionId] = set()
         self.batch: Batch | None = None
         self.lost_races = 0
         self.is_watching = False
@@ -127,12 +134,17 @@ class SessionMachine:
     def _enqueue(self, event: AnyEvent, now_ms: int) -> list[AnyEffect]:
         if self.state is SessionState.GONE:
             return self.refuse(event, errors.NotFound())
+        if self.is_shared and isinstance(event, on.PushReceived) and event.connection in self.joining:
+            # It did not wait for `joined`. Until the claim is in the store, another claim may still come before it.
+            return self.refuse(event, errors.Unavailable())
         if type(event) in _SAID_ONCE:
             # However long it takes, one of a kind from each waits: the newest, for an older connection may be gone.
             self.queue = deque(waiting for waiting in self.queue if _news(waiting) != _news(event))
         elif len(self.queue) >= self.limits.queue_entries_max:
             busy = errors.Busy("too much waits on this session; send it again later")
             return [do.Measured("limit_hit", 1, "queue_entries_max"), *self.refuse(event, busy)]
+        if self.is_shared and isinstance(event, on.MemberJoined):
+            self.joining.add(event.connection)
         self.queue.append(event)
         if self.state is SessionState.LIVE and self.batch is None:
             return self.pump(now_ms)
@@ -150,9 +162,10 @@ class SessionMachine:
                 batch.events.append(event)
                 WORKERS[type(event)](batch, event)
             batch.finish()
-            if batch.entries:
+            if batch.is_for_store:
                 said += self._commit(batch, now_ms)
             else:
+                self.joining.difference_update(batch.joined_by)
                 said += batch.effects
         if self.batch is None:
             said += self.rest(now_ms)
@@ -180,6 +193,8 @@ class SessionMachine:
             waiting_for=offer.target if offer is not None else None,
             waiting_until=offer.expires_at if offer is not None else 0,
             snapshot=snapshot,
+            claims=batch.claims,
+            held=batch.held,
         )
         if self.is_watching:
             return [do.Commit(batch.txn)]
@@ -222,6 +237,7 @@ class SessionMachine:
         if isinstance(event, on.MemberJoined):
             # It may be a member by an earlier join: its connection forgets the session, so the session forgets it.
             self.members.leave(connection)
+            self.joining.discard(connection)
             if self.batch is not None:
                 self.batch.gone.add(connection)
             return [do.Send(connection, answer), do.DropMember(connection)]

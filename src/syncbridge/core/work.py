@@ -71,6 +71,8 @@ def push(batch: Batch, event: on.PushReceived) -> None:
     batch.append(entry, digest=event.digest, state=verdict.state, size=verdict.size, but=event.connection)
     work = Work(entry.version, change.base, verdict.made_on, change.ops)
     log.remember(device, work, is_as_made=verdict.is_as_made)
+    if machine.is_shared:
+        batch.held[device] = event.connection
     batch.answer(Send(event.connection, _ack(event, entry)))
     for row in entry.conflicts:
         batch.effects.append(Measured("conflict", 1, str(row.get("policy", ""))))
@@ -170,6 +172,9 @@ def join(batch: Batch, event: on.MemberJoined) -> None:
     batch.remember(event.connection)
     is_new = members.join(event.connection, event.device, log.version, batch.now_ms)
     machine.ledger.resume(event.device, max(message.seq or 1, log.last_seq(event.device) + 1))
+    if machine.is_shared:
+        # From here on nothing lands that the device pushed through another node: so `last_seq` is the last word.
+        batch.claims[event.device] = event.connection
     joined = batch.joined(event.connection, have, reason, message.ref)
     batch.say(Send(event.connection, joined))
     batch.say(Measured("resume", 1, joined.reason or joined.mode))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from syncbridge.core.entry import Txn
-from syncbridge.core.events import AnyEvent, Committed, Conflicted, EpochChanged, OutcomeUnknown
+from syncbridge.core.events import AnyEvent, Committed, Conflicted, EpochChanged, Fenced, OutcomeUnknown
 from syncbridge.core.ids import TxnId
 from syncbridge.ports import (
     Outcome,
@@ -17,6 +17,7 @@ from syncbridge.ports import (
     Telemetry,
     WasCommitted,
     WasConflict,
+    WasFenced,
     WasForeign,
     WasRefused,
     WasUnknown,
@@ -107,6 +108,8 @@ class Commits:
             event = Conflicted(outcome.txn, outcome.entries, outcome.digests)
         elif isinstance(outcome, WasForeign):
             event = EpochChanged(outcome.txn)
+        elif isinstance(outcome, WasFenced):
+            event = Fenced(outcome.txn, outcome.devices)
         elif isinstance(outcome, WasRefused) and outcome.code == "state_damaged":
             event = EpochChanged(outcome.txn)  # loading it says what is wrong with it, to everybody who follows
         else:

@@ -30,7 +30,9 @@ class LiveSession:
     def __init__(self, session: SessionId, engine: Engine, fire: Callable[[LiveSession, str], None]) -> None:
         self.session = session
         self.account = AccountId("")
-        self.machine = SessionMachine(session, engine.limits, engine.new_id, engine.types)
+        self.machine = SessionMachine(
+            session, engine.limits, engine.new_id, engine.types, is_shared=engine.store.is_shared
+        )
         self.fanout = Fanout(session)
         self.timers = Timers(engine.clock, engine.call_at, partial(fire, self))
         self.recent: deque[tuple[int, type[AnyEvent]]] = deque(maxlen=RECENT_EVENTS_MAX)

@@ -27,8 +27,16 @@ _Message = TypeVar("_Message", bound=m.ServerMessage)
 class Stage:
     """`phone` created the session and is active. The store answers at once unless ``holds`` is set."""
 
-    def __init__(self, kind: str = "breathing", *, limits: Limits | None = None, state: Any = None) -> None:
+    def __init__(
+        self,
+        kind: str = "breathing",
+        *,
+        limits: Limits | None = None,
+        state: Any = None,
+        is_shared: bool = False,
+    ) -> None:
         self.limits = limits or Limits()
+        self.is_shared = is_shared
         self.now_ms = NOW_MS
         self.holds = False
         self.held: list[Txn] = []
@@ -55,7 +63,7 @@ class Stage:
         self.machine = self._fresh_machine()
 
     def _fresh_machine(self) -> SessionMachine:
-        return SessionMachine(self.session, self.limits, lambda: f"t{next(self._ids)}")
+        return SessionMachine(self.session, self.limits, lambda: f"t{next(self._ids)}", is_shared=self.is_shared)
 
     # -- the log as the store has it ----------------------------------------------------------------------------
 
@@ -226,6 +234,12 @@ class Stage:
     def asks(self, event: Any) -> do.Reply:
         self.happens(event)
         return self.replies[str(event.request)]
+
+    def entry(self, version: int, *, device: str = "", seq: int = 0, **fields: Any) -> Entry:
+        """An entry as another node would commit it."""
+        return Entry(
+            version=version, kind=fields.pop("kind", "patch"), at=self.now_ms, device=device, seq=seq, **fields
+        )
 
     # -- reading ------------------------------------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ def every_event() -> list[Any]:
         on.Conflicted: on.Conflicted(TxnId("t1"), [], []),
         on.OutcomeUnknown: on.OutcomeUnknown(TxnId("t1")),
         on.EpochChanged: on.EpochChanged(TxnId("t1")),
+        on.Fenced: on.Fenced(TxnId("t1"), [phone]),
         on.EntriesSeen: on.EntriesSeen([Entry(version=2, kind="patch", at=NOW_MS)], [0]),
         on.MemberJoined: on.MemberJoined(connection, ACCOUNT, phone, ROSTER, m.Join("s1")),
         on.MemberLeft: on.MemberLeft(connection, NOW_MS, True),
