@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -104,8 +105,11 @@ class ServerProcess:
             os.killpg(self._process.pid, number)
 
     def freeze(self) -> None:
-        """It stands still, its sockets open."""
+        """It stands still, its sockets open: every thread of it, before this returns."""
         self.signal(signal.SIGSTOP)
+        deadline = time.monotonic() + DEADLINE_S
+        while self.is_running and not _stands_still(self.pid) and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """It goes on."""
@@ -130,6 +134,15 @@ class ServerProcess:
             self.signal(signal.SIGKILL)
             self._process.wait()
         self._process = None
+
+
+def _stands_still(pid: int) -> bool:
+    states = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # a thread may end while it is looked at
+            # The state follows the name, which is in brackets and may hold anything.
+            states.add(task.read_text("utf-8", "replace").rpartition(")")[2].split()[0])
+    return states <= {"T"}
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:

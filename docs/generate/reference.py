@@ -41,6 +41,7 @@ SETTINGS = {
     "retention": "How long things are kept",
     "net": "Of connections",
     "auth": "Tokens and log-ins",
+    "vault": "Vault",
 }
 """What the docs call the tables of the configuration; "" is for the keys that are in none."""
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)

@@ -15,6 +15,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
@@ -118,6 +119,10 @@ class Service:
         self.health = Health(__version__)
         for name, is_healthy in backends.health.items():
             self.health.watch(name, is_healthy)
+        if backends.secrets.standings:
+            # What is held is used on: nobody is turned away because its keeper is away.
+            self.health.watch("secrets", backends.secrets.is_healthy, is_critical=False)
+        self.tls_files = _tls_files(settings, backends.secrets.certificate)
         api = build_app(
             self.sessions,
             records,
@@ -130,7 +135,9 @@ class Service:
             session_types=types,
         )
         asgi = api if self.traces is None else self.traces.around(cast("AsgiApp", api))
-        self.server = Server(cast("ASGIApplication", asgi), self._make_handler, _server_options(settings))
+        self.server = Server(
+            cast("ASGIApplication", asgi), self._make_handler, _server_options(settings, self.tls_files)
+        )
         self.certificate: CertificateKeeper | None = None
         self._upkeep: list[asyncio.Task[None]] = []
         self.gauges = Gauges(self.telemetry, self.engine, records, authority, backends.figures)
@@ -148,8 +155,8 @@ class Service:
             await stack.enter_async_context(service._publishing_metrics())
             await service.server.start()
             stack.push_async_callback(service.drain)
-            if (files := _tls_files(settings)) is not None:
-                keeper = CertificateKeeper(service.server, files, service.telemetry, service.clock.now_ms)
+            if service.tls_files is not None:
+                keeper = CertificateKeeper(service.server, service.tls_files, service.telemetry, service.clock.now_ms)
                 service.certificate = keeper
             service._start_upkeep()
             yield service
@@ -168,7 +175,13 @@ class Service:
             backends = await open_backends(settings, stack, clock=clock, telemetry=telemetry, accept_loss=accept_loss)
             plans = Plans(settings.plans, settings.default_plan)
             authority = await open_authority(
-                backends.records, settings.auth, settings.limits, clock, plans, settings.issuers
+                backends.records,
+                settings.auth,
+                settings.limits,
+                clock,
+                plans,
+                settings.issuers,
+                backends.secrets.keys,
             )
             stack.callback(authority.close)
             service = cls(settings, clock=clock, telemetry=telemetry, backends=backends, authority=authority)
@@ -203,8 +216,8 @@ class Service:
         """Where it is reached, and where its data lies."""
         settings, server = self.settings, self.server
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        has_both = settings.tls_certificate is not None and settings.tls_port is not None
-        secure = "s" if settings.tls_certificate is not None and not has_both else ""
+        has_both = settings.has_tls and settings.tls_port is not None
+        secure = "s" if settings.has_tls and not has_both else ""
         base = settings.public_url.rstrip("/") or f"http{secure}://{host}:{server.port}"
         places = {"rest": f"{base}/v1", "websocket": f"{base.replace('http', 'ws', 1)}/v1/ws"}
         if has_both:
@@ -277,17 +290,20 @@ def _timers_of(loop: asyncio.AbstractEventLoop, clock: ServerClock) -> CallAt:
     return call_at
 
 
-def _tls_files(settings: Settings) -> TlsFiles | None:
+def _tls_files(settings: Settings, issued: Path | None) -> TlsFiles | None:
+    """The operator's files, or the one that was issued to us."""
+    if issued is not None:
+        return TlsFiles(issued)
     return None if settings.tls_certificate is None else TlsFiles(settings.tls_certificate, settings.tls_key)
 
 
-def _server_options(settings: Settings) -> ServerOptions:
+def _server_options(settings: Settings, tls: TlsFiles | None) -> ServerOptions:
     limits = settings.limits
     return ServerOptions(
         **asdict(settings.net),
         host=settings.host,
         port=settings.port,
-        tls=_tls_files(settings),
+        tls=tls,
         tls_port=settings.tls_port,
         allowed_origins=frozenset(settings.allowed_origins),
         trusted_proxies=frozenset(settings.trusted_proxies),

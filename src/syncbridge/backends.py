@@ -24,6 +24,7 @@ from syncbridge.adapters.embedded.store import SqliteStore
 from syncbridge.config import Settings
 from syncbridge.ports import Alone, Clock, Mesh, StateStore, Telemetry
 from syncbridge.records import Records, open_records
+from syncbridge.secret_sources import Secrets, open_secrets
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class Backends:
     """What readiness follows, by the name that the health page gives it."""
     figures: list[Callable[[], None]] = field(default_factory=list)
     """Called at each look at the gauges: each takes what its back end tells of itself to the telemetry."""
+    secrets: Secrets = field(default_factory=Secrets)
+    """What others keep for us, and is kept fresh: keys, credentials, the certificate."""
 
 
 async def open_backends(
@@ -51,7 +54,7 @@ async def open_backends(
 
     Order    the store first: where it is a directory, its lock tells whether another process is at work there before
              anything else is touched. What is opened later is closed earlier.
-    Raises   CannotOpen (the data directory), Unavailable (the records).
+    Raises   CannotOpen (the data directory), Unavailable (the records, or a secret that cannot be had).
     """
     if settings.redis_url is not None or settings.amqp_url is not None:
         raise CannotOpen("redis_url and amqp_url name servers that this build has no adapters for; unset them")
@@ -65,6 +68,7 @@ async def open_backends(
         accept_loss=accept_loss,
     )
     stack.callback(store.close)
+    secrets = await open_secrets(settings, stack, clock=clock)
     records = await open_records(settings.records_url, pool_size=settings.database_pool_size)
     stack.push_async_callback(records.close)
     return Backends(
@@ -72,7 +76,12 @@ async def open_backends(
         Alone(),
         records,
         health={"session_store": store.is_healthy},
-        figures=[StoreFigures(store, telemetry).read, DiskFigures(settings.data_dir, telemetry).read],
+        figures=[
+            StoreFigures(store, telemetry).read,
+            DiskFigures(settings.data_dir, telemetry).read,
+            secrets.figures(telemetry),
+        ],
+        secrets=secrets,
     )
 
 

@@ -176,6 +176,10 @@ RHYTHMS: dict[str, str] = {
     "auth.argon2_time_cost": "the price of a guess",
     "auth.argon2_memory_kib": "the price of a guess",
     "auth.argon2_parallelism": "the price of a guess",
+    "vault.timeout_ms": "how long a question may take",
+    "vault.start_wait_ms": "how long a start waits",
+    "vault.poll_ms": "how often",
+    "vault.pki_ttl_s": "how long a certificate lasts",
 }
 """Numbers of the configuration that refuse nobody anything, and what they are instead."""
 

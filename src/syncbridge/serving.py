@@ -64,7 +64,7 @@ async def _serve(settings: Settings, *, accept_loss: bool) -> int:
         _log.info("draining; once more to stop at once", signal=name)
         told.set()
 
-    has_tls = settings.tls_certificate is not None
+    has_tls = settings.has_tls
     stopping = [signal.SIGINT, signal.SIGTERM]
     if not has_tls and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         # No certificate to renew, and not begun by nohup: then it is a closed terminal, which ends what ran in it.

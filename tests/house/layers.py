@@ -120,7 +120,8 @@ LAYERS = {
     "demo": Layer(_layers("errors limits _ext core wire client config") | {""}, foreign=None, banned_foreign=BACK_ENDS),
     # Looks at an installation from outside: it reads what others wrote, and is known to the command line alone.
     "doctor": Layer(
-        _layers("errors limits _ext core ports story config net records auth adapters.embedded") | {""},
+        _layers("errors limits _ext core ports secrets secret_sources story config net records auth adapters.embedded")
+        | {""},
         foreign=None,
         banned_foreign=BACK_ENDS | SERVERS,
     ),
@@ -129,11 +130,12 @@ LAYERS = {
     "__main__": Layer(_layers("cli")),
     # What the root reads of all that it put together.
     "gauges": Layer(BELOW_THE_ROOT | {""}, foreign=None),
-    # Which adapter stands behind each port: the only file that knows every one of them.
-    "backends": Layer(BELOW_THE_ROOT, foreign=None),
+    # Where each secret comes from; and which adapter stands behind each port: the only files that know every one.
+    "secret_sources": Layer(BELOW_THE_ROOT, foreign=None),
+    "backends": Layer(BELOW_THE_ROOT | {"secret_sources"}, foreign=None),
     "app": Layer(BELOW_THE_ROOT | {"", "gauges", "backends"}, foreign=None),
     "serving": Layer(BELOW_THE_ROOT | {"", "app"}, foreign=None),
-    "cli": Layer(BELOW_THE_ROOT | {"", "client", "demo", "doctor", "app", "serving"}, foreign=None),
+    "cli": Layer(BELOW_THE_ROOT | {"", "client", "demo", "doctor", "secret_sources", "app", "serving"}, foreign=None),
 }
 
 IMPORT_LINE = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\b|c?import\s+([\w.]+))", re.MULTILINE)

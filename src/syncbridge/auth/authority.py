@@ -27,7 +27,7 @@ from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import BadCredentials, TokenExpired, TokenInvalid, TokenRevoked, ValidationFailed
 from syncbridge.limits import Limits
-from syncbridge.ports import Clock, Identity
+from syncbridge.ports import Clock, Identity, KeySource
 from syncbridge.records import Account, Family, Records, Revocation
 from syncbridge.records.identities import shown_email
 from syncbridge.records.ids import new_id
@@ -65,12 +65,16 @@ class Authority:
         clock: Clock,
         plans: Plans | None = None,
         issuers: Sequence[IssuerRules] = (),
+        *,
+        rotates: bool = True,
     ) -> None:
+        """``rotates`` is False where the ring's keys are not those of the records: whoever keeps them replaces them."""
         self.plans = plans or Plans()
         self.rosters = Rosters(records, clock, self.plans)
         self.rules = rules
         self.ring = ring
         self.rotation = Rotation(records.keys, rules, clock)
+        self._rotates = rotates
         self._records = records
         self._access = AccessTokens(ring, issuer=rules.issuer, audience=rules.audience)
         self._clock = clock
@@ -214,7 +218,8 @@ class Authority:
 
     async def refresh_keys(self) -> None:
         """The keys are those of the source, a new one was made if it was time, and listeners were told of a change."""
-        await self.rotation.rotate_when_due()
+        if self._rotates:
+            await self.rotation.rotate_when_due()
         if await self.ring.refresh():
             self.revocations.tell(None)
 
@@ -361,12 +366,18 @@ async def open_authority(
     clock: Clock,
     plans: Plans | None = None,
     issuers: Sequence[IssuerRules] = (),
+    keys: KeySource | None = None,
 ) -> Authority:
-    """The authority over these records; the first start makes the signing key. Raises Unavailable."""
-    await records.keys.ensure(clock.now_ms())
-    ring = KeyRing(records.keys, clock)
+    """The authority over these records; the first start makes the signing key, unless ``keys`` come from elsewhere.
+
+    Raises   Unavailable; also where there is no key in force.
+    """
+    if keys is None:
+        await records.keys.ensure(clock.now_ms())
+    ring = KeyRing(records.keys if keys is None else keys, clock)
     await ring.refresh()
-    authority = Authority(records, ring, rules, limits, clock, plans, issuers)
+    ring.current()
+    authority = Authority(records, ring, rules, limits, clock, plans, issuers, rotates=keys is None)
     await authority.load()
     return authority
 

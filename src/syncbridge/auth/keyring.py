@@ -78,7 +78,9 @@ class KeyRing:
         now_ms = self._clock.now_ms()
         usable = [key for key in self._keys.values() if self.find(key.kid) is not None]
         if not usable:
-            raise Unavailable("There is no signing key in force; `syncbridge keys rotate --now` makes one.")
+            raise Unavailable(
+                "There is no signing key in force; `syncbridge keys rotate --now` makes one, or says who does."
+            )
         signing = [key for key in usable if key.signs_from <= now_ms]
         # Only keys whose time is ahead: our clock is behind the one that made them, and the first of them is meant.
         return max(signing, key=_age_order) if signing else min(usable, key=_age_order)

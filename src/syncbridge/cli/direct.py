@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from syncbridge.auth import Authority, Plans, open_authority
 from syncbridge.auth.authority import normal_email
@@ -15,6 +15,7 @@ from syncbridge.core.ids import AccountId, DeviceId
 from syncbridge.ports import SigningKey
 from syncbridge.records import Account, Erasure, Records, open_records
 from syncbridge.runtime.clock import ServerClock
+from syncbridge.secret_sources import Secrets, open_secrets
 
 
 async def create_account(settings: Settings, email: str, password: str, plan: str = "") -> Account:
@@ -42,14 +43,17 @@ async def account_plan(settings: Settings, email: str, plan: str | None) -> str:
 
 async def signing_keys(settings: Settings) -> tuple[int, list[tuple[SigningKey, KeyState]]]:
     """The moment now, and every signing key with what it is, the newest first."""
-    async with _records(settings) as records:
+    async with _records(settings) as (records, secrets):
         now_ms = ServerClock().now_ms()
-        return now_ms, states(await records.keys.read(), now_ms)
+        return now_ms, states(await (secrets.keys or records.keys).read(), now_ms)
 
 
 async def rotate_keys(settings: Settings, *, is_emergency: bool) -> Rotated:
-    """A new key signs soon, or in an emergency now."""
-    async with _records(settings) as records:
+    """A new key signs soon, or in an emergency now. Raises Failed where the keys are not ours to replace."""
+    async with _records(settings) as (records, secrets):
+        if secrets.keys is not None:
+            retire = f" Then, for a key in wrong hands:  {secrets.retire_keys}" if is_emergency else ""
+            raise Failed(f"The signing keys are kept elsewhere, and replaced there:  {secrets.rotate_keys}.{retire}")
         rotation = Rotation(records.keys, settings.auth, ServerClock())
         return await (rotation.rotate_now() if is_emergency else rotation.rotate())
 
@@ -94,20 +98,20 @@ async def _account(records: Records, settings: Settings, email: str) -> Account:
 
 
 @asynccontextmanager
-async def _records(settings: Settings) -> AsyncIterator[Records]:
-    records = await open_records(settings.records_url, pool_size=1)
-    try:
-        yield records
-    finally:
-        await records.close()
+async def _records(settings: Settings) -> AsyncIterator[tuple[Records, Secrets]]:
+    async with AsyncExitStack() as stack:
+        secrets = await open_secrets(settings, stack, clock=ServerClock(), serves=False)
+        records = await open_records(settings.records_url, pool_size=1)
+        stack.push_async_callback(records.close)
+        yield records, secrets
 
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Records, Authority]]:
-    async with _records(settings) as records:
+    async with _records(settings) as (records, secrets):
         plans = Plans(settings.plans, settings.default_plan)
         authority = await open_authority(
-            records, settings.auth, settings.limits, ServerClock(), plans, settings.issuers
+            records, settings.auth, settings.limits, ServerClock(), plans, settings.issuers, secrets.keys
         )
         try:
             yield records, authority

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from syncbridge.config import Settings
     from syncbridge.ports import SigningKey
 
-keys = typer.Typer(help="Keys that sign access tokens, in the data directory.", no_args_is_help=True)
+keys = typer.Typer(help="Keys that sign access tokens, wherever they are kept.", no_args_is_help=True)
 
 DAY_MS = 86_400_000
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from syncbridge.auth.rules import AuthRules, IssuerRules
 from syncbridge.limits import SHIPPED_PLANS, Limits, Plan, Retention
 from syncbridge.net.limits import NetLimits
+from syncbridge.secrets.rules import VaultRules
 
 PREFIX = "SYNCBRIDGE_"
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
@@ -60,6 +61,21 @@ class Settings(BaseSettings):
     workers: int = Field(
         1, ge=1, le=256, description="Processes on the one port; more than one needs redis_url and PostgreSQL."
     )
+    database_password_file: Path | None = Field(
+        None, description="The password of database_url, read anew when it changes; instead of one in the URL."
+    )
+    redis_password_file: Path | None = Field(None, description="The same for Redis.")
+    amqp_password_file: Path | None = Field(None, description="The same for RabbitMQ.")
+    jwt_secret_file: Path | None = Field(
+        None, description="Signing keys, one a line, the one that signs first; instead of our own in the records."
+    )
+    jwt_secret: SecretStr | None = Field(
+        None, description="The same as text; JWT_SECRET is another name of its variable. A new one needs a restart."
+    )
+    vault_addr: str = Field(
+        "", description="HashiCorp Vault or OpenBao, like https://vault.internal:8200; see the table [vault]."
+    )
+    vault_token: SecretStr | None = Field(None, description="For vault.method token; better in vault.token_file.")
     public_url: str = Field("", description="How people reach the service; in links and codes. Empty: host and port.")
     pairing_url: str = Field("", description="Page that takes a one-time code in its fragment. Empty: public_url/pair.")
     allowed_origins: tuple[str, ...] = Field(
@@ -97,6 +113,7 @@ class Settings(BaseSettings):
     retention: Retention = Field(Retention(), description="See syncbridge.limits.")
     net: NetLimits = Field(NetLimits(), description="See syncbridge.net.limits.")
     auth: AuthRules = Field(AuthRules(), description="See syncbridge.auth.rules.")
+    vault: VaultRules = Field(VaultRules(), description="See syncbridge.secrets.rules.")
 
     @classmethod
     def settings_customise_sources(
@@ -136,12 +153,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"expected lower-case origins like https://app.example.com, got {origin!r}")
         return origins
 
-    @field_validator("otel_endpoint")
+    @field_validator("otel_endpoint", "vault_addr")
     @classmethod
-    def _judge_collector(cls, url: str) -> str:
+    def _judge_address(cls, url: str) -> str:
         if url and not url.startswith(("http://", "https://")):
             raise ValueError(f"expected an address like http://127.0.0.1:4318, got {url!r}")
-        return url
+        return url.rstrip("/")
 
     @field_validator("database_url")
     @classmethod
@@ -203,8 +220,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _relations(self) -> Settings:
-        if self.tls_certificate is None and (self.tls_key is not None or self.tls_port is not None):
+        if (self.tls_key is not None and self.tls_certificate is None) or (
+            self.tls_port is not None and not self.has_tls
+        ):
             raise ValueError("tls_key and tls_port need tls_certificate")
+        self._judge_sources()
         if self.default_plan not in self.plans:
             raise ValueError(
                 f"default_plan: expected one of {', '.join(sorted(self.plans))}, got {self.default_plan!r}"
@@ -230,6 +250,52 @@ class Settings(BaseSettings):
             raise ValueError("issuers: each needs a name of its own, other than auth.issuer")
         return self
 
+    def _judge_sources(self) -> None:
+        """Each secret has one source: of two, somebody would rotate the wrong one."""
+        vault = self.vault if self.vault_addr else VaultRules(jwt_path="")
+        given: dict[str, dict[str, bool]] = {
+            "the signing keys": {
+                "vault.jwt_path": bool(vault.jwt_path),
+                "jwt_secret_file": self.jwt_secret_file is not None,
+                "jwt_secret": self.jwt_secret is not None,
+            },
+            "the database's password": {
+                "vault.database_role": bool(vault.database_role),
+                "database_password_file": self.database_password_file is not None,
+            },
+            "the password of Redis": {
+                "vault.redis_path": bool(vault.redis_path),
+                "redis_password_file": self.redis_password_file is not None,
+            },
+            "the password of RabbitMQ": {
+                "vault.amqp_path": bool(vault.amqp_path),
+                "amqp_password_file": self.amqp_password_file is not None,
+            },
+            "the TLS certificate": {
+                "vault.pki_role": bool(vault.pki_role),
+                "tls_certificate": self.tls_certificate is not None,
+            },
+        }
+        for what, sources in given.items():
+            named = [name for name, is_given in sources.items() if is_given]
+            if len(named) > 1:
+                raise ValueError(
+                    f"{what} can come from one place, got {' and '.join(named)} (vault.* counts with vault_addr)"
+                )
+        if (vault.database_role or self.database_password_file) and self.database_url is None:
+            raise ValueError("vault.database_role and database_password_file need database_url")
+        if (vault.redis_path or self.redis_password_file) and self.redis_url is None:
+            raise ValueError("vault.redis_path and redis_password_file need redis_url")
+        if (vault.amqp_path or self.amqp_password_file) and self.amqp_url is None:
+            raise ValueError("vault.amqp_path and amqp_password_file need amqp_url")
+        if not self.vault_addr and self.vault_token is not None:
+            raise ValueError("vault_token needs vault_addr")
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether a port speaks TLS."""
+        return self.tls_certificate is not None or bool(self.vault_addr and self.vault.pki_role)
+
     @property
     def records_url(self) -> str:
         """The database of the records: `database_url`, else a file in the data directory."""
@@ -247,7 +313,7 @@ class Settings(BaseSettings):
         """How people reach the service, without a slash at the end."""
         if self.public_url:
             return self.public_url.rstrip("/")
-        has_tls = self.tls_certificate is not None and self.tls_port is None
+        has_tls = self.has_tls and self.tls_port is None
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if has_tls else 'http'}://{host}:{self.port}"
 

@@ -17,6 +17,7 @@ from syncbridge.auth.rules import AuthRules
 from syncbridge.config.settings import PREFIX, Settings
 from syncbridge.limits import SHIPPED_PLANS, Limits, Plan, Retention
 from syncbridge.net.limits import NetLimits
+from syncbridge.secrets.rules import VaultRules
 
 FILE_VARIABLE = "SYNCBRIDGE_CONFIG"
 OTHER_VARIABLES = frozenset(
@@ -32,6 +33,8 @@ OTHER_VARIABLES = frozenset(
     }
 )
 """Variables of ours that configure something else: the command line as a client, the build, the checks."""
+OTHER_NAMES = {"JWT_SECRET": "SYNCBRIDGE_JWT_SECRET"}
+"""Variables without our prefix that are read too: the operators' handbook names them."""
 
 
 class ConfigError(Exception):
@@ -73,7 +76,13 @@ def explain(file: Path | None = None, environment: Mapping[str, str] | None = No
     return rows
 
 
-_TABLES: dict[str, type[Any]] = {"limits": Limits, "retention": Retention, "auth": AuthRules, "net": NetLimits}
+_TABLES: dict[str, type[Any]] = {
+    "limits": Limits,
+    "retention": Retention,
+    "auth": AuthRules,
+    "net": NetLimits,
+    "vault": VaultRules,
+}
 """Keys that are tables of their own: dataclasses, whose comments say what each default is for."""
 
 
@@ -113,6 +122,11 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
     known = {_variable(path): path for path in _keys()}
     values: dict[str, Any] = {}
     unknown = []
+    for other, variable in OTHER_NAMES.items():
+        if variables.get(other):
+            if variables.get(variable, variables[other]) != variables[other]:
+                raise ConfigError(f"{other} and {variable} are both set, to other values; unset one of them")
+            variables = {**variables, variable: variables[other]}
     for variable in sorted(variables):
         if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
             continue

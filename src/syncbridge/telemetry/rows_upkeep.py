@@ -34,6 +34,38 @@ UPKEEP: tuple[Metric, ...] = (
         feeds=(Feed("signing_keys", "set"),),
     ),
     Metric(
+        "secret_age_seconds",
+        "gauge",
+        "How long ago the keeper of a secret (Vault, a file) was last heard to say that it is as held.",
+        ("secret",),
+        feeds=(Feed("secret_age_s", "set"),),
+    ),
+    Metric(
+        "secret_remaining_seconds",
+        "gauge",
+        "How long a secret that ends still lasts: a token, a lease, a certificate; 0: it has ended.",
+        ("secret",),
+        feeds=(Feed("secret_lasts_s", "set"),),
+    ),
+    Metric(
+        "secret_changes_total",
+        "counter",
+        "Secrets that were replaced, by which.",
+        ("secret",),
+        feeds=(Feed("secret_change", "add"),),
+    ),
+    Metric(
+        "secret_failures_total",
+        "counter",
+        "Times that a secret could not be had from its keeper, by why; what is held is used on.",
+        ("kind",),
+        (
+            *("unreachable", "timeout", "untrusted", "sealed", "failing"),
+            *("log_in", "denied", "missing", "malformed", "weak"),
+        ),
+        feeds=(Feed("secret_failure", "add"),),
+    ),
+    Metric(
         "issuer_refreshes_total",
         "counter",
         "Fetches of outside issuers' key sets, by outcome.",

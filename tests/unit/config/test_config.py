@@ -13,6 +13,7 @@ from syncbridge.limits import SHIPPED_PLANS, Plan
 
 SECRET = "canary-pw"
 ISSUER = '[{"issuer": "i", "audience": "a", "jwks_url": "%s", "algorithms": ["RS256"]}]'
+VAULT = {"SYNCBRIDGE_VAULT_ADDR": "https://vault.internal:8200"}
 URL = f"postgresql+asyncpg://user:{SECRET}@db/records"
 
 
@@ -99,6 +100,37 @@ def test_issuers_come_from_the_file_and_from_the_environment_as_json(tmp_path: P
         ({"SYNCBRIDGE_ISSUERS": (ISSUER % "https://h/k").replace("RS256", "HS256")}, "expected some of RS256"),
         ({"SYNCBRIDGE_ISSUERS": (ISSUER % "https://h/k").replace('"i"', '"syncbridge"')}, "a name of its own"),
         ({"SYNCBRIDGE_AUTH__KEY_LEAD_MS": "10000"}, "key_lead_ms >= 2 * key_refresh_ms"),
+        ({"SYNCBRIDGE_VAULT_ADDR": "vault.internal:8200"}, "expected an address like http"),
+        ({"SYNCBRIDGE_VAULT_TOKEN": SECRET}, "vault_token needs vault_addr"),
+        ({"SYNCBRIDGE_VAULT__METHOD": "aws"}, "expected one of token, approle, kubernetes, got 'aws'"),
+        ({"SYNCBRIDGE_VAULT__METHOD": "approle"}, "needs vault.role_id, vault.secret_id_file"),
+        ({"SYNCBRIDGE_VAULT__JWT_PATH": "../sys/seal"}, "vault.jwt_path: expected a path like harmonyflow/jwt"),
+        ({"SYNCBRIDGE_VAULT__JWT_PATH": "jwt?version=1"}, "vault.jwt_path: expected a path"),
+        ({"SYNCBRIDGE_VAULT__PKI_ROLE": "syncbridge"}, "vault.pki_role needs vault.pki_name"),
+        ({"SYNCBRIDGE_VAULT__POLL_MS": "0"}, "vault.poll_ms: expected a number above 0"),
+        (
+            {**VAULT, "JWT_SECRET": SECRET},
+            "the signing keys can come from one place, got vault.jwt_path and jwt_secret",
+        ),
+        ({"JWT_SECRET": SECRET, "SYNCBRIDGE_JWT_SECRET_FILE": "k"}, "got jwt_secret_file and jwt_secret"),
+        ({"JWT_SECRET": SECRET, "SYNCBRIDGE_JWT_SECRET": "x"}, "JWT_SECRET and SYNCBRIDGE_JWT_SECRET are both set"),
+        ({"SYNCBRIDGE_DATABASE_PASSWORD_FILE": "p"}, "need database_url"),
+        ({"SYNCBRIDGE_REDIS_PASSWORD_FILE": "p"}, "need redis_url"),
+        ({**VAULT, "SYNCBRIDGE_VAULT__AMQP_PATH": "p"}, "need amqp_url"),
+        ({**VAULT, "SYNCBRIDGE_VAULT__DATABASE_ROLE": "r"}, "need database_url"),
+        (
+            {**VAULT, "SYNCBRIDGE_VAULT__REDIS_PATH": "r", "SYNCBRIDGE_REDIS_PASSWORD_FILE": "p"},
+            "the password of Redis can come from one place, got vault.redis_path and redis_password_file",
+        ),
+        (
+            {
+                **VAULT,
+                "SYNCBRIDGE_VAULT__PKI_ROLE": "r",
+                "SYNCBRIDGE_VAULT__PKI_NAME": "n",
+                "SYNCBRIDGE_TLS_CERTIFICATE": "c.pem",
+            },
+            "the TLS certificate can come from one place",
+        ),
         ({"SYNCBRIDGE_CONFIG": "none.toml"}, "none.toml: cannot be read"),
     ],
 )
@@ -170,6 +202,32 @@ def test_many_workers_are_taken_where_all_that_they_share_is_on_servers() -> Non
         }
     )
     assert (settings.workers, settings.redis_acks, settings.has_shared_records) == (4, "replicated", True)
+
+
+@pytest.mark.parametrize(
+    "environment", [{"JWT_SECRET": SECRET}, {**VAULT, "SYNCBRIDGE_VAULT_TOKEN": SECRET}], ids=["key", "token"]
+)
+def test_secrets_of_the_environment_are_stars_too(environment: dict[str, str]) -> None:
+    settings, rows = load(environment=environment), explain(environment=environment)
+    assert SECRET not in repr(settings) + str(settings) + settings.model_dump_json() + str(rows)
+    assert [row.key for row in rows if row.value == "***"] == [
+        "vault_token" if "JWT_SECRET" not in environment else "jwt_secret"
+    ]
+
+
+def test_variable_of_the_handbook_is_another_name_of_ours() -> None:
+    settings = load(environment={"JWT_SECRET": SECRET})
+    assert settings.jwt_secret is not None
+    assert settings.jwt_secret.get_secret_value() == SECRET
+    assert load(environment={"JWT_SECRET": ""}).jwt_secret is None
+
+
+def test_certificate_of_vault_is_tls() -> None:
+    environment = {**VAULT, "SYNCBRIDGE_VAULT__PKI_ROLE": "r", "SYNCBRIDGE_VAULT__PKI_NAME": "n"}
+    assert load(environment={**environment, "SYNCBRIDGE_TLS_PORT": "8443"}).has_tls
+    assert load(environment=environment).base_url.startswith("https://")
+    # Without an address the table is not looked at.
+    assert not load(environment={key: value for key, value in environment.items() if key not in VAULT}).has_tls
 
 
 def test_every_key_is_explained() -> None:

@@ -44,7 +44,10 @@ def test_256_random_bits_are_a_key_as_they_are_written(text: str) -> None:
         (f"{CANARY} {CANARY}", "malformed"),
         (CANARY, "weak"),
     ],
-    ids=[f"{number}" for number in range(12)],
+    ids=[
+        *("a word", "128 bits", "192 bits", "128 bits of hex", "one letter", "two signs", "nothing", "words", "lines"),
+        *("long", "a sentence with a secret", "a secret"),
+    ],
 )
 def test_what_is_no_key_is_refused_with_what_would_be_one_and_is_not_repeated(text: str, kind: str) -> None:
     with pytest.raises(SecretFault, match="openssl rand -base64 32") as refused:

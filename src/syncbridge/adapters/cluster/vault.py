@@ -20,6 +20,7 @@ import requests
 import structlog
 from hvac.adapters import JSONAdapter
 from msgspec import Struct
+from msgspec.structs import replace
 
 from syncbridge.adapters.cluster.vault_login import log_in_request
 from syncbridge.secrets.faults import SecretFault
@@ -37,12 +38,13 @@ Json = dict[str, Any]
 
 
 class _Token(Struct, frozen=True):
-    """A token and its life; ``lasts_s`` 0 is for ever."""
+    """A token and its life; ``lasts_s`` 0 is for ever. ``whole_s`` is what it had when it was new."""
 
     text: str
     since_s: float
     lasts_s: float
     may_renew: bool
+    whole_s: float
 
     def is_old(self, now_s: float) -> bool:
         return bool(self.lasts_s) and now_s >= self.since_s + self.lasts_s * RENEW_AT
@@ -145,9 +147,9 @@ class VaultClient:
         try:
             renewed = self._renew(token) if token.may_renew else None
             # Near the end of all renewals each gives less: then a new log-in, while this token still holds its leases.
-            if renewed is not None and renewed.lasts_s >= token.lasts_s * RENEW_AT:
-                self._token = renewed
-                return renewed
+            if renewed is not None and renewed.lasts_s > token.whole_s * RENEW_AT:
+                self._token = replace(renewed, whole_s=token.whole_s)
+                return self._token
             return self._log_in()
         except SecretFault as fault:
             self.standing.failed(fault)
@@ -170,9 +172,8 @@ class VaultClient:
                 # A token's own life is looked up; a root token, and one that never ends, say 0.
                 self._http.token = request
                 found = self._ask("get", "auth/token/lookup-self").get("data") or {}
-                token = _Token(
-                    request, self._now_s(), float(found.get("ttl") or 0), bool(found.get("renewable", False))
-                )
+                lasts_s = float(found.get("ttl") or 0)
+                token = _Token(request, self._now_s(), lasts_s, bool(found.get("renewable", False)), lasts_s)
             else:
                 token = self._taken(self._ask("post", f"auth/{self._rules.login_path}/login", body=request))
         except SecretFault as fault:
@@ -190,7 +191,7 @@ class VaultClient:
         text, lasts_s = auth.get("client_token"), auth.get("lease_duration")
         if not isinstance(text, str) or not text or not isinstance(lasts_s, int):
             raise SecretFault("malformed", f"Vault at {self.address} answered a log-in without a token")
-        return _Token(text, self._now_s(), float(lasts_s), bool(auth.get("renewable", False)))
+        return _Token(text, self._now_s(), float(lasts_s), bool(auth.get("renewable", False)), float(lasts_s))
 
     def _advice(self) -> str:
         rules = self._rules
