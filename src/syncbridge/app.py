@@ -212,21 +212,6 @@ class Service:
         await self.server.drain()
         self.engine.keep_heard()
 
-    def places(self) -> dict[str, str]:
-        """Where it is reached, and where its data lies."""
-        settings, server = self.settings, self.server
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        has_both = settings.has_tls and settings.tls_port is not None
-        secure = "s" if settings.has_tls and not has_both else ""
-        base = settings.public_url.rstrip("/") or f"http{secure}://{host}:{server.port}"
-        places = {"rest": f"{base}/v1", "websocket": f"{base.replace('http', 'ws', 1)}/v1/ws"}
-        if has_both:
-            places["tls"] = f"https://{host}:{server.tls_port}/v1"
-        places["api_page"] = f"{base}/docs"
-        if self.metrics_port is not None:
-            places["metrics"] = f"http://{settings.metrics_host}:{self.metrics_port}/metrics"
-        return places | {"data_dir": str(settings.data_dir.resolve())}
-
     # -- inside -------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -305,6 +290,7 @@ def _server_options(settings: Settings, tls: TlsFiles | None) -> ServerOptions:
         port=settings.port,
         tls=tls,
         tls_port=settings.tls_port,
+        reuse_port=settings.workers > 1,
         allowed_origins=frozenset(settings.allowed_origins),
         trusted_proxies=frozenset(settings.trusted_proxies),
         connections_max=settings.connections_max,

@@ -8,19 +8,20 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from syncbridge import app, cli
+from syncbridge import cli, serving
+from syncbridge.config import Settings
 from tests.catalogue.plants import PLANTS
 
 
 def tell_ports() -> None:
     """The ports are printed as soon as the server listens."""
-    places = app.Service.places
+    places_of = serving.places_of
 
-    def told(self: app.Service) -> dict[str, str]:
-        print(self.server.port, self.server.tls_port, flush=True)
-        return places(self)
+    def told(settings: Settings, port: int, tls_port: int | None, metrics_port: int | None) -> dict[str, str]:
+        print(port, tls_port, flush=True)
+        return places_of(settings, port, tls_port, metrics_port)
 
-    app.Service.places = told  # type: ignore[method-assign]
+    serving.places_of = told  # type: ignore[assignment]
 
 
 def main(plants: list[str]) -> Any:

@@ -134,7 +134,9 @@ LAYERS = {
     "secret_sources": Layer(BELOW_THE_ROOT, foreign=None),
     "backends": Layer(BELOW_THE_ROOT | {"secret_sources"}, foreign=None),
     "app": Layer(BELOW_THE_ROOT | {"", "gauges", "backends"}, foreign=None),
-    "serving": Layer(BELOW_THE_ROOT | {"", "app"}, foreign=None),
+    # A parent of processes; of what they do it knows nothing.
+    "supervisor": Layer(_layers(""), foreign=frozenset({"structlog"})),
+    "serving": Layer(BELOW_THE_ROOT | {"", "app", "supervisor"}, foreign=None),
     "cli": Layer(BELOW_THE_ROOT | {"", "client", "demo", "doctor", "secret_sources", "app", "serving"}, foreign=None),
 }
 

@@ -32,6 +32,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of REST and WebSocket.")] = None,
     data_dir: DataDir = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes on the one port; more than one needs Redis and PostgreSQL.")
+    ] = None,
     accept_loss: Annotated[
         bool,
         typer.Option("--accept-loss", help="Open a damaged journal once, with the sessions that can be verified."),
@@ -44,7 +47,9 @@ def serve(
     """Run the service until Ctrl-C or SIGTERM; the first start makes its keys and its database."""
     from syncbridge.telemetry import configure_logging
 
-    in_force = settings(config, host=host, port=port, data_dir=data_dir, test_echo=test_echo or None)
+    in_force = settings(config, host=host, port=port, data_dir=data_dir, workers=workers, test_echo=test_echo or None)
+    if accept_loss and in_force.redis_url is not None:
+        raise Failed("--accept-loss is for a damaged journal in data_dir; with redis_url there is none.")
     configure_logging(in_force.log_level, in_force.log_format)
     from syncbridge.serving import serve as run
 

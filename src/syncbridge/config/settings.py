@@ -243,6 +243,11 @@ class Settings(BaseSettings):
                     f"workers: {self.workers} processes share one world only over {' and '.join(lacking)}; "
                     "set that, or workers to 1"
                 )
+            if self.metrics_port is None:
+                raise ValueError(
+                    "workers: each has figures of its own, which one port cannot tell apart; set metrics_port, "
+                    "of the first worker: the others take the ports after it"
+                )
             if self.port == 0:
                 raise ValueError("workers: each of many would take a free port of its own; set port")
         names = [self.auth.issuer, *(one.issuer for one in self.issuers)]

@@ -28,6 +28,7 @@ class ServerOptions(NetLimits):
     port: int = 8080
     tls: TlsFiles | None = None
     tls_port: int | None = None
+    reuse_port: bool = False  # other processes listen there too, and the kernel deals connections out among them
     # who may come
     ws_path: str = "/v1/ws"
     test_echo: bool = False  # /v1/test/echo beside it, see syncbridge.net.echo; never where strangers come

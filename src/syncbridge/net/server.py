@@ -191,6 +191,8 @@ class Server:
                 listener = socket.socket(family, kind, protocol)
                 listening.append(listener)
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if options.reuse_port:
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 # Every connection inherits it. Without, the kernel takes 4 MiB for a device that reads nothing, and
                 # the outlet's budget is never looked at.
                 listener.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, options.unsent_bytes_max)

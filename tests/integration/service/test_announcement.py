@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from syncbridge import __version__
 from syncbridge.app import Service
 from syncbridge.config import Settings
-from syncbridge.serving import announce
+from syncbridge.serving import announce, places_of
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def test_a_machine_gets_every_address_as_a_field_of_one_event(tmp_path: Pa
     async with Service.running(settings) as service:
         port, tls = service.server.port, service.server.tls_port
         with capture_logs() as logged:
-            announce(service, for_people=False)
+            announce(places_of(settings, port, tls, service.metrics_port), for_people=False)
         metrics = service.metrics_port
     assert logged == [
         {
@@ -49,7 +49,7 @@ async def test_a_person_gets_a_line_each_and_the_command_that_makes_an_account(t
     async with Service.running(Settings(port=0, data_dir=tmp_path)) as service:
         base = f"http://127.0.0.1:{service.server.port}"
         with capture_logs() as logged:
-            announce(service, for_people=True)
+            announce(places_of(service.settings, service.server.port), for_people=True)
     lines = [str(one["event"]) for one in logged]
     assert lines[0] == "SyncBridge is listening"
     assert lines[1:-1] == [

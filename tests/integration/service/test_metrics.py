@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from syncbridge.app import Service
 from syncbridge.config import Settings
 from syncbridge.core.messages import SUBPROTOCOL
+from syncbridge.serving import places_of
 from syncbridge.telemetry import METRICS, PrometheusTelemetry
 from tests.integration.service.conftest import DEADLINE_S, PASSWORD, Client
 
@@ -252,7 +253,7 @@ async def test_with_a_port_of_their_own_figures_leave_the_public_one(tmp_path: P
     settings = Settings(port=0, data_dir=tmp_path / "data", metrics_port=0)
     async with Service.running(settings) as service:
         public = f"http://127.0.0.1:{service.server.port}"
-        own = service.places()["metrics"]
+        own = places_of(settings, metrics_port=service.metrics_port)["metrics"]
         async with httpx.AsyncClient(trust_env=False, timeout=DEADLINE_S) as http:
             assert (await http.get(f"{public}/metrics")).status_code == 404
             page = await http.get(own)

@@ -89,9 +89,14 @@ def test_issuers_come_from_the_file_and_from_the_environment_as_json(tmp_path: P
                 "SYNCBRIDGE_WORKERS": "2",
                 "SYNCBRIDGE_DATABASE_URL": URL,
                 "SYNCBRIDGE_REDIS_URL": "redis://r",
+                "SYNCBRIDGE_METRICS_PORT": "9464",
                 "SYNCBRIDGE_PORT": "0",
             },
             "set port",
+        ),
+        (
+            {"SYNCBRIDGE_WORKERS": "2", "SYNCBRIDGE_DATABASE_URL": URL, "SYNCBRIDGE_REDIS_URL": "redis://r"},
+            "set metrics_port, of the first worker",
         ),
         ({"SYNCBRIDGE_ISSUERS": "[{"}, "issuers (SYNCBRIDGE_ISSUERS): expected a JSON array"),
         ({"SYNCBRIDGE_ISSUERS": ISSUER % "http://issuer.example/keys"}, "expected https://HOST/PATH"),
@@ -197,6 +202,7 @@ def test_many_workers_are_taken_where_all_that_they_share_is_on_servers() -> Non
     settings = load(
         environment={
             "SYNCBRIDGE_WORKERS": "4",
+            "SYNCBRIDGE_METRICS_PORT": "9464",
             "SYNCBRIDGE_REDIS_URL": "redis+cluster://redis:7000",
             "SYNCBRIDGE_DATABASE_URL": URL,
         }
