@@ -92,9 +92,11 @@ class RedisCluster:
         self.password = password
         options = f"--cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout {timeout_ms} "
         options += "--cluster-require-full-coverage no"
+        # Redis' own choice, the port plus 10,000, lies where the system takes ports for outgoing connections from.
+        self._buses = [free_port() for _ in range(primaries * (1 + replicas))]
         self.nodes = [
-            RedisServer(folder / f"node-{number}", password=password, options=options)
-            for number in range(primaries * (1 + replicas))
+            RedisServer(folder / f"node-{number}", password=password, options=f"{options} --cluster-port {bus}")
+            for number, bus in enumerate(self._buses)
         ]
 
     @property
@@ -118,7 +120,7 @@ class RedisCluster:
             if number < self.primaries_count:
                 _ask(client, "CLUSTER", "ADDSLOTSRANGE", number * share, min(16383, (number + 1) * share - 1))
             if number:
-                _ask(client, "CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port, self.nodes[0].port + 10_000)
+                _ask(client, "CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port, self._buses[0])
         wait = self.nodes[0].process.wait
         wait(lambda: all(_info(client)["cluster_known_nodes"] == str(len(self.nodes)) for client in clients))
         ids = [_text(_ask(client, "CLUSTER", "MYID")) for client in clients]

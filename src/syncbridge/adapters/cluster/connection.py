@@ -15,6 +15,7 @@ from hiredis import ProtocolError, PushNotification, Reader, ReplyError
 
 from syncbridge.adapters.cluster.calls import Batch, Call, packed
 from syncbridge.adapters.cluster.replies import Answer, Failure, Verdict, judge
+from syncbridge.adapters.cluster.rules import Figures
 
 NOT_YET: Final = object()
 
@@ -51,12 +52,14 @@ class Connection(asyncio.Protocol):
         owner: Owner,
         loop: asyncio.AbstractEventLoop,
         *,
+        figures: Figures,
         watched: Container[int] = (),
         wait_ms: int,
         on_push: Callable[[list[bytes]], None] | None = None,
     ) -> None:
         self._owner = owner
         self._loop = loop
+        self.figures = figures
         self._watched = watched
         self._wait_ms = wait_ms
         self._on_push = on_push
@@ -147,7 +150,7 @@ class Connection(asyncio.Protocol):
                 if batch.answered == len(calls) and not batch.replicas:
                     self._end(batch)
                 return None
-            answer = Failure("refused" if verdict is Verdict.REFUSED else "unavailable", text)
+            answer = self.figures.failed("refused" if verdict is Verdict.REFUSED else "unavailable", text)
         if call.slot in self._watched:
             self._owner.settled(call)
         if batch.replicas:
@@ -166,9 +169,11 @@ class Connection(asyncio.Protocol):
                 self._tell(call, held)
             return
         have = answer if isinstance(answer, int) else str(answer)
-        failure = Failure("unknown", f"not on {batch.replicas} replica within {self._wait_ms} ms (WAIT: {have})")
+        self.figures.short_waits += 1
+        text = f"not on {batch.replicas} replica within {self._wait_ms} ms (WAIT: {have})"
         for call, held in batch.held:
-            self._tell(call, held if isinstance(held, Failure) or not call.is_write else failure)
+            is_sure = isinstance(held, Failure) or not call.is_write
+            self._tell(call, held if is_sure else self.figures.failed("unknown", text))
 
     def _end(self, batch: Batch) -> None:
         self._batches.popleft()
@@ -203,6 +208,6 @@ class Connection(asyncio.Protocol):
         elif call.is_write:
             if call.slot in self._watched:
                 self._owner.settled(call)
-            self._tell(call, Failure("unknown", f"the connection was lost: {self.fault}"))
+            self._tell(call, self.figures.failed("unknown", f"the connection was lost: {self.fault}"))
         else:
             self._owner.postponed(call, Verdict.LATER, f"the connection was lost: {self.fault}")

@@ -72,7 +72,7 @@ class Hearing:
     def ask(self, words: Sequence[bytes], done: Done) -> None:
         """The server is asked; `unavailable` where there is no connection."""
         if self._connection is None:
-            done(Failure("unavailable", f"{self.address}: {self._keeper.fault or 'not connected'}"))
+            done(self._figures.failed("unavailable", f"{self.address}: {self._keeper.fault or 'not connected'}"))
             return
         self._send(Call(-1, packed(words), done, False, self._loop.time()))
 
@@ -124,7 +124,7 @@ class Hearing:
             self._connection.send(Batch([call], len(call.packed), call.asked_at))
 
     async def _dial(self) -> tuple[Connection, ServerState]:
-        connection = Connection(self, self._loop, wait_ms=self._rules.wait_ms, on_push=self._pushed)
+        connection = Connection(self, self._loop, figures=Figures(), wait_ms=self._rules.wait_ms, on_push=self._pushed)
         self._next = connection
         state = await self._dialler.dial(self.address, connection, protocol=3)
         if not connection.is_open():
@@ -133,6 +133,7 @@ class Hearing:
 
     def _came(self, live: tuple[Connection, ServerState]) -> None:
         self._connection, state = live
+        self._connection.figures = self._figures  # what became of the greeting does not count
         self._next = None
         if self._times_come:
             self._figures.reconnects += 1
@@ -154,7 +155,7 @@ class Hearing:
 
     def postponed(self, call: Call, _verdict: Verdict, text: str) -> None:
         """Whoever asked is told: another server may be the one to ask."""
-        call.done(Failure("unavailable", text))
+        call.done(self._figures.failed("unavailable", text))
 
     def relieved(self, batch: Batch) -> None:
         """Nothing is counted here."""

@@ -21,7 +21,7 @@ from syncbridge.adapters.cluster.dialling import CannotConnect, Dialler, ServerS
 from syncbridge.adapters.cluster.hearing import Hearing
 from syncbridge.adapters.cluster.node import Acks, Node
 from syncbridge.adapters.cluster.pipe import Pipe
-from syncbridge.adapters.cluster.replies import Answer, Failure, Verdict
+from syncbridge.adapters.cluster.replies import Answer, Verdict
 from syncbridge.adapters.cluster.routing import SLOTS, Routing
 from syncbridge.adapters.cluster.rules import Figures, Rules
 from syncbridge.adapters.cluster.script import Script
@@ -294,7 +294,7 @@ class RedisLink:
     def postponed(self, pipe: Pipe, call: Call, verdict: Verdict, text: str) -> None:
         """See `routing.Routing`."""
         if self._is_closed:
-            call.done(Failure("unavailable", "closed"))
+            call.done(self.figures.failed("unavailable", "closed"))
         else:
             self._routing.postponed(pipe, call, verdict, text)
 

@@ -76,31 +76,29 @@ class Node:
         """How many replicas must have a write before it is acknowledged: 1 or none."""
         if self._acks == "local" or self._replica_seen_at is None:
             return 0
-        if self.has_replicas:
-            return 1
-        if self._loop.time() - self._replica_seen_at < self._rules.replica_grace_ms / 1000:
-            return 1
-        if not self._is_degraded:
-            self._is_degraded = True
-            _log.warning("redis_acknowledges_locally", server=str(self.address), reason="its last replica is gone")
-        return 0
+        is_recent = self._loop.time() - self._replica_seen_at < self._rules.replica_grace_ms / 1000
+        return 1 if self.has_replicas or is_recent else 0
 
     def learn(self, state: ServerState) -> None:
         """This is what the server says of itself now."""
         known, self.state = self.state, state
         is_other = known is not None and (known.run_id, known.replid) != (state.run_id, state.replid)
-        if known is None or is_other:
+        if is_other:
             self._replica_seen_at = None
         if state.replicas_online:
             self._replica_seen_at = self._loop.time()
-            if self._is_degraded:
-                _log.info("redis_acknowledges_replicated", server=str(self.address))
-            self._is_degraded = False
-        elif known is None and state.is_primary and self._acks == "replicated":
-            self._is_degraded = True
-            _log.warning("redis_acknowledges_locally", server=str(self.address), reason="it has no replica")
+        self._label(state.is_primary)
         if is_other:
             self._changed(self)
+
+    def _label(self, is_primary: bool) -> None:
+        """The log says when acknowledgements begin to mean less than was asked for, and when they mean it again."""
+        is_degraded = is_primary and self._acks == "replicated" and not self.replicas_wanted()
+        if is_degraded and not self._is_degraded:
+            _log.warning("redis_acknowledges_locally", server=str(self.address), reason="it has no replica")
+        elif self._is_degraded and is_primary and not is_degraded:
+            _log.info("redis_acknowledges_replicated", server=str(self.address))
+        self._is_degraded = is_degraded
 
     def ask_state(self) -> None:
         """It is asked what it is; a frozen server is found out by not answering."""

@@ -17,7 +17,7 @@ from syncbridge.adapters.cluster.calls import Batch, Call, nobody, packed
 from syncbridge.adapters.cluster.connection import Connection
 from syncbridge.adapters.cluster.dialling import CannotConnect, Dialler, ServerState
 from syncbridge.adapters.cluster.keeping import Keeper
-from syncbridge.adapters.cluster.replies import Failure, Verdict
+from syncbridge.adapters.cluster.replies import Verdict
 from syncbridge.adapters.cluster.rules import WAITS_MAX, Figures, Rules
 from syncbridge.adapters.cluster.script import Script
 
@@ -80,7 +80,7 @@ class Pipe:
         False where there is no room: it was answered `unavailable`.
         """
         if self._calls_room <= 0 or self._bytes_room <= 0:
-            call.done(Failure("unavailable", f"too many calls to {self.address} are unanswered"))
+            call.done(self._figures.failed("unavailable", f"too many calls to {self.address} are unanswered"))
             return False
         self._calls_room -= 1
         self._bytes_room -= len(call.packed)
@@ -185,11 +185,11 @@ class Pipe:
         for call in self.take_back(is_leaving):
             if call.slot in self._watched:
                 self._router.dropped(call)
-            call.done(Failure("unavailable", reason))
+            call.done(self._figures.failed("unavailable", reason))
 
     async def _dial(self) -> tuple[Connection, ServerState]:
         rules = self._rules
-        connection = Connection(self, self._loop, watched=self._watched, wait_ms=rules.wait_ms)
+        connection = Connection(self, self._loop, figures=Figures(), watched=self._watched, wait_ms=rules.wait_ms)
         self._next = connection
         known = list(self._scripts.values())
         state = await self._dialler.dial(self.address, connection, sources=[script.source for script in known])
@@ -200,6 +200,7 @@ class Pipe:
 
     def _came(self, live: tuple[Connection, ServerState]) -> None:
         self._connection, state = live
+        self._connection.figures = self._figures  # what became of the greeting does not count
         self._next = None
         if self._came_at:
             self._figures.reconnects += 1
@@ -214,7 +215,7 @@ class Pipe:
 
     def postponed(self, call: Call, verdict: Verdict, text: str) -> None:
         if call.slot < 0:  # about this server: nobody else can answer it
-            call.done(Failure("unavailable", text))
+            call.done(self._figures.failed("unavailable", text))
         else:
             self._router.postponed(self, call, verdict, text)
 

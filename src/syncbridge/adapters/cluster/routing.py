@@ -27,7 +27,7 @@ from msgspec import Struct
 from syncbridge.adapters.cluster.address import Address
 from syncbridge.adapters.cluster.calls import Call, nobody
 from syncbridge.adapters.cluster.pipe import Pipe
-from syncbridge.adapters.cluster.replies import Failure, Verdict, redirection
+from syncbridge.adapters.cluster.replies import Verdict, redirection
 from syncbridge.adapters.cluster.rules import Figures, Rules
 
 SLOTS = 16_384
@@ -85,7 +85,7 @@ class Routing:
             lane = self.lanes[slot] = Lane(None, 0, [], [], due_s=RETRY_FIRST_S, text="nobody serves the slot")
             self._schedule(slot, lane)
         if len(lane.fresh) >= self._rules.calls_max:
-            call.done(Failure("unavailable", f"too many calls wait: {lane.text}"))
+            call.done(self._figures.failed("unavailable", f"too many calls wait: {lane.text}"))
         else:
             lane.fresh.append(call)
 
@@ -113,14 +113,14 @@ class Routing:
                     late = [call for call in waiting if call.asked_at < oldest]
                     waiting[:] = [call for call in waiting if call.asked_at >= oldest]
                     for call in late:
-                        call.done(Failure("unavailable", lane.text))
+                        call.done(self._figures.failed("unavailable", lane.text))
 
     def close(self) -> None:
         """Nothing waits any more."""
         lanes, self.lanes = list(self.lanes.values()), {}
         for lane in lanes:
             for call in [*lane.refused, *lane.fresh]:
-                call.done(Failure("unavailable", "closed"))
+                call.done(self._figures.failed("unavailable", "closed"))
 
     # -- told by pipes --------------------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class Routing:
             overtaken = [parked for parked in lane.refused if parked.is_write]
             lane.refused = [parked for parked in lane.refused if not parked.is_write]
             for parked in overtaken:
-                parked.done(Failure("unavailable", f"not done, and a later call was: {lane.text}"))
+                parked.done(self._figures.failed("unavailable", f"not done, and a later call was: {lane.text}"))
         self._drain(call.slot, lane)
 
     def postponed(self, pipe: Pipe, call: Call, verdict: Verdict, text: str) -> None:

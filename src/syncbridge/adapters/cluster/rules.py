@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
+
+from syncbridge.adapters.cluster.replies import Failure
 
 WAITS_MAX = 2  # one is waited for, and the next is in the server's buffer: it never stands idle for a trip
 
@@ -46,3 +50,8 @@ class Figures(Struct):
     unknown: int = 0
     unavailable: int = 0
     refused: int = 0
+
+    def failed(self, kind: Literal["unknown", "unavailable", "refused"], text: str) -> Failure:
+        """The failure, counted."""
+        setattr(self, kind, getattr(self, kind) + 1)
+        return Failure(kind, text)
