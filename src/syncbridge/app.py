@@ -88,6 +88,7 @@ class Service:
         self.clock = clock
         self.store = store = backends.store
         self.records = records = backends.records
+        self.secrets = backends.secrets
         self.authority = authority
         self.telemetry = telemetry
         self.traces = _traces_of(settings)
@@ -119,10 +120,10 @@ class Service:
         self.health = Health(__version__)
         for name, is_healthy in backends.health.items():
             self.health.watch(name, is_healthy)
-        if backends.secrets.standings:
+        if self.secrets.standings:
             # What is held is used on: nobody is turned away because its keeper is away.
-            self.health.watch("secrets", backends.secrets.is_healthy, is_critical=False)
-        self.tls_files = _tls_files(settings, backends.secrets.certificate)
+            self.health.watch("secrets", self.secrets.is_healthy, is_critical=False)
+        self.tls_files = _tls_files(settings, self.secrets.certificate)
         api = build_app(
             self.sessions,
             records,

@@ -97,8 +97,8 @@ class VaultKeys:
         created_at = _moment(written)
         deleted_at = _moment(one["deletion_time"]) if one.get("deletion_time") else None
         if one.get("destroyed") and (deleted_at is None or deleted_at > self._clock.now_ms()):
-            # When, Vault does not say: then it counts as one that had signed, from its beginning.
-            deleted_at = created_at + self._overlap.lead_ms + 1
+            # When, Vault does not say. One that may never have signed must not take its elders with it.
+            deleted_at = created_at
         return Version(number, f"v{number}-{named}", created_at, deleted_at)
 
     async def _fetch(self, number: int, kid: str) -> None:
