@@ -10,6 +10,7 @@ mesh      the other nodes: who is where, what was committed there
 identity  who is speaking, and the keys by which that is told
 secrets   credentials that change while the service runs
 service   what REST asks of live sessions
+outbox    what waits to be told to other services, and the broker it is told to
 followers what is told after the fact: listings, incidents, figures; the clock
 ========= ====================================================================================================
 """
@@ -40,6 +41,7 @@ from syncbridge.ports.log import (
     WasUnknown,
 )
 from syncbridge.ports.mesh import Alone, Mesh, Neighbour
+from syncbridge.ports.outbox import Backlog, EventBroker, NotTold, Outbox, Waiting
 from syncbridge.ports.secrets import Credentials, CredentialSource, FixedCredentials
 from syncbridge.ports.service import Between, PastState, SessionHistory, SessionService
 
@@ -47,10 +49,12 @@ __all__ = [
     "Admission",
     "Alone",
     "Archive",
+    "Backlog",
     "Between",
     "Clock",
     "CredentialSource",
     "Credentials",
+    "EventBroker",
     "FixedCredentials",
     "FlightRecorder",
     "Forked",
@@ -63,6 +67,8 @@ __all__ = [
     "Mesh",
     "Neighbour",
     "NoArchive",
+    "NotTold",
+    "Outbox",
     "Outcome",
     "PastState",
     "PutBack",
@@ -79,6 +85,7 @@ __all__ = [
     "Submission",
     "Swept",
     "Telemetry",
+    "Waiting",
     "WasBehind",
     "WasCommitted",
     "WasConflict",

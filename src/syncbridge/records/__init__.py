@@ -24,6 +24,7 @@ from syncbridge.records.identities import Identities
 from syncbridge.records.incidents import Incidents
 from syncbridge.records.keys import SigningKeys
 from syncbridge.records.moments import Moments
+from syncbridge.records.outbox import OutboxTable, RecordsOutbox
 from syncbridge.records.pairing import PairingCodes, Redeemed
 from syncbridge.records.personal import Personal
 from syncbridge.records.revocations import Revocation, RevocationTable
@@ -39,6 +40,7 @@ __all__ = [
     "Family",
     "KeptAnswer",
     "Records",
+    "RecordsOutbox",
     "Redeemed",
     "Revocation",
     "Roster",
@@ -54,21 +56,22 @@ class Records:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.outbox = OutboxTable()
         self.accounts = Accounts(database)
         self.identities = Identities(database)
-        self.devices = Devices(database)
-        self.sessions = Sessions(database)
+        self.devices = Devices(database, self.outbox)
+        self.sessions = Sessions(database, self.outbox)
         self.directory = Directory(database)
         self.incidents = Incidents(database)
         self.snapshots = Snapshots(database)
         self.tokens = Tokens(database)
         self.revocations = RevocationTable(database)
-        self.pairing = PairingCodes(database)
+        self.pairing = PairingCodes(database, self.outbox)
         self.keys = SigningKeys(database)
         self.idempotency = IdempotencyKeys(database)
         self.expiry = Expiry(database)
         self.moments = Moments(database)
-        self.erasures = Erasures(database)
+        self.erasures = Erasures(database, self.outbox)
         self.personal = Personal(database)
 
     async def is_healthy(self) -> bool:

@@ -14,6 +14,7 @@ from syncbridge.core.ids import AccountId, DeviceId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import DeviceLimit, DeviceUnknown, NotFound
 from syncbridge.records.database import Database
+from syncbridge.records.outbox import OutboxTable
 from syncbridge.records.schema import accounts, devices
 
 DevicesMax = Callable[[str], int]
@@ -52,8 +53,9 @@ class Roster(Struct, frozen=True):
 class Devices:
     """The table of devices. Changes to one account's devices happen one after the other."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: OutboxTable) -> None:
         self._database = database
+        self._outbox = outbox
 
     async def roster(self, account: AccountId) -> Roster:
         """Every device of the account; an empty one when there is no such account."""
@@ -70,27 +72,39 @@ class Devices:
         """
         async with self._database.transaction() as connection:
             return await register_within(
-                connection, account, info, login_at=login_at, devices_max=devices_max, now_ms=now_ms
+                connection,
+                account,
+                info,
+                login_at=login_at,
+                devices_max=devices_max,
+                now_ms=now_ms,
+                outbox=self._outbox,
             )
 
     async def rename(self, account: AccountId, device: DeviceId, name: str) -> Roster:
         """The device is called so, whatever it says of itself. Raises DeviceUnknown."""
-        return await self._change(account, device, {"given_name": name})
+        async with self._database.transaction() as connection:
+            return await _change(connection, account, device, {"given_name": name})
 
     async def remove(self, account: AccountId, device: DeviceId, now_ms: int) -> Roster:
         """The device is none of the account's until somebody logs in on it anew. Raises DeviceUnknown."""
-        return await self._change(account, device, {"removed_at": now_ms})
-
-    async def _change(self, account: AccountId, device: DeviceId, values: dict[str, object]) -> Roster:
         async with self._database.transaction() as connection:
-            changed = await connection.execute(
-                update(devices)
-                .where(devices.c.account == account, devices.c.id == device, devices.c.removed_at.is_(None))
-                .values(values)
-            )
-            if changed.rowcount == 0:
-                raise DeviceUnknown
-            return await _read(connection, account)
+            roster = await _change(connection, account, device, {"removed_at": now_ms})
+            await self._outbox.device_removed(connection, account, device, now_ms)
+            return roster
+
+
+async def _change(
+    connection: AsyncConnection, account: AccountId, device: DeviceId, values: dict[str, object]
+) -> Roster:
+    changed = await connection.execute(
+        update(devices)
+        .where(devices.c.account == account, devices.c.id == device, devices.c.removed_at.is_(None))
+        .values(values)
+    )
+    if changed.rowcount == 0:
+        raise DeviceUnknown
+    return await _read(connection, account)
 
 
 async def register_within(
@@ -101,6 +115,7 @@ async def register_within(
     login_at: int,
     devices_max: DevicesMax,
     now_ms: int,
+    outbox: OutboxTable,
 ) -> Roster:
     """`Devices.register` inside a transaction that does more; the account's row is locked until it ends."""
     locked = await connection.execute(select(accounts.c.id).where(accounts.c.id == account).with_for_update())
@@ -114,6 +129,7 @@ async def register_within(
     here = (devices.c.account == account) & (devices.c.id == info.id)
     if roster.get(info.id) is not None:
         await connection.execute(update(devices).where(here).values(presented))
+        return await _read(connection, account)
     elif len(roster.devices) >= devices_max(roster.plan):
         raise DeviceLimit(devices=tuple((one.info.id, one.info.name, one.info.platform) for one in roster.devices))
     elif removed_at is not None:
@@ -123,6 +139,7 @@ async def register_within(
     else:
         row = {"account": account, "id": info.id, "created_at": now_ms} | presented
         await connection.execute(insert(devices).values(row))
+    await outbox.device_joined(connection, account, info.id, now_ms)
     return await _read(connection, account)
 
 

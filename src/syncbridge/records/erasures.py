@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from syncbridge.core.ids import AccountId, SessionId
 from syncbridge.errors import NotFound
 from syncbridge.records.database import Database
+from syncbridge.records.outbox import OutboxTable
 from syncbridge.records.schema import (
     accounts,
     devices,
@@ -77,8 +78,9 @@ class Erasures:
     Atomicity  rows and their count in the receipt go in one transaction, so every step may be done again.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: OutboxTable) -> None:
         self._database = database
+        self._outbox = outbox
 
     async def begin(self, account: AccountId, now_ms: int) -> Erasure:
         """It is written that the account is to be erased; the same row again when it is already. Raises NotFound."""
@@ -154,11 +156,13 @@ class Erasures:
     async def finish(self, account: AccountId, now_ms: int) -> Erasure:
         """The receipt says that all of it is gone."""
         async with self._database.transaction() as connection:
-            await connection.execute(
+            finished = await connection.execute(
                 update(erasures)
                 .where(erasures.c.account == account, erasures.c.finished_at.is_(None))
                 .values(finished_at=now_ms)
             )
+            if finished.rowcount:
+                await self._outbox.account_erased(connection, account, now_ms)
         found = await self.get(account)
         if found is None:
             raise NotFound

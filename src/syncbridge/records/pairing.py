@@ -10,6 +10,7 @@ from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import CodeInvalid
 from syncbridge.records.database import Database
 from syncbridge.records.devices import DevicesMax, Roster, register_within
+from syncbridge.records.outbox import OutboxTable
 from syncbridge.records.revocations import FOR_EVER
 from syncbridge.records.schema import pairing_codes
 from syncbridge.records.tokens import Family, begin_within
@@ -25,8 +26,9 @@ class Redeemed(Struct, frozen=True):
 class PairingCodes:
     """The table of one-time codes, as digests."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: OutboxTable) -> None:
         self._database = database
+        self._outbox = outbox
 
     async def add(self, digest: bytes, *, account: AccountId, session: SessionId, expires_at: int, now_ms: int) -> None:
         """The code can be redeemed once, until ``expires_at``; codes that ran out are gone."""
@@ -71,7 +73,13 @@ class PairingCodes:
                 raise CodeInvalid
             account = AccountId(row.account)
             roster = await register_within(
-                connection, account, device, login_at=now_ms, devices_max=devices_max, now_ms=now_ms
+                connection,
+                account,
+                device,
+                login_at=now_ms,
+                devices_max=devices_max,
+                now_ms=now_ms,
+                outbox=self._outbox,
             )
             family = Family(family_id, account, now_ms, DeviceId(device.id), SessionId(row.session))
             family = await begin_within(connection, family, refresh_digest, refresh_expires_at)

@@ -11,6 +11,7 @@ from sqlalchemy import Row, and_, delete, insert, or_, select, update
 from syncbridge.core.entry import Status
 from syncbridge.core.ids import AccountId, JsonObject, SessionId
 from syncbridge.records.database import Database
+from syncbridge.records.outbox import OutboxTable
 from syncbridge.records.schema import sessions
 
 
@@ -32,8 +33,9 @@ class SessionRecord(Struct, frozen=True):
 class Sessions:
     """The table of sessions."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: OutboxTable) -> None:
         self._database = database
+        self._outbox = outbox
 
     async def add(self, session: SessionRecord) -> None:
         """The session is listed."""
@@ -95,7 +97,10 @@ class Sessions:
     async def remove(self, *some: SessionId) -> None:
         """The sessions and what hangs on them (snapshots, one-time codes) are gone."""
         async with self._database.transaction() as connection:
+            query = select(sessions.c.id, sessions.c.account).where(sessions.c.id.in_(some)).with_for_update()
+            listed = [(SessionId(row.id), AccountId(row.account)) for row in (await connection.execute(query)).all()]
             await connection.execute(delete(sessions).where(sessions.c.id.in_(some)))
+            await self._outbox.sessions_deleted(connection, listed)
 
 
 def _record(row: Row[Any]) -> SessionRecord:
