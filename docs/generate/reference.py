@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from docs.generate import asyncapi, commands, events, schemas
+from docs.generate import asyncapi, cloudevents, commands, events, schemas
 from syncbridge import bounds, config, errors
 from syncbridge.core.session_types import SESSION_TYPES, Range, SessionType
 from syncbridge.telemetry import metrics
@@ -141,6 +141,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "metrics": metrics.table,
     "log-events": events.table,
     "errors": errors.table,
+    "events": cloudevents.table,
+    "event-members": cloudevents.members,
+    "event-examples": cloudevents.example,
     **{f"bad-{family.lower()}": partial(bad_input.page, family) for family in bad_input.CLAUSES},
 }
 
@@ -151,7 +154,7 @@ PARTS: dict[str, Callable[[], str]] = {
 def expected() -> Iterator[tuple[Path, str]]:
     """Every file that holds something generated, as it should be."""
     yield DOCS / "asyncapi.json", _json(asyncapi.document())
-    for place, schema in schemas.files().items():
+    for place, schema in (schemas.files() | cloudevents.files()).items():
         yield DOCS / "schemas" / place, _json(schema)
     for page in sorted(DOCS.glob("*.md")):
         text = page.read_text("utf-8")

@@ -124,6 +124,8 @@ class Service:
             # What is held is used on: nobody is turned away because its keeper is away.
             self.health.watch("secrets", self.secrets.is_healthy, is_critical=False)
         self.tls_files = _tls_files(settings, self.secrets.certificate)
+        for name, is_healthy in backends.lesser_health.items():
+            self.health.watch(name, is_healthy, is_critical=False)
         api = build_app(
             self.sessions,
             records,
@@ -141,6 +143,7 @@ class Service:
         )
         self.certificate: CertificateKeeper | None = None
         self._upkeep: list[asyncio.Task[None]] = []
+        self._backends_upkeep = backends.upkeep
         self.gauges = Gauges(self.telemetry, self.engine, records, authority, backends.figures)
         self.metrics_port: int | None = None
 
@@ -244,6 +247,7 @@ class Service:
             loop.create_task(self.lifecycle.retention.follow()),
             loop.create_task(self.lifecycle.eraser.follow()),
         ]
+        self._upkeep += [loop.create_task(work()) for work in self._backends_upkeep]
         if self.certificate is not None:
             self._upkeep.append(loop.create_task(self._every(CERTIFICATE_EVERY_MS, self.certificate.look)))
 

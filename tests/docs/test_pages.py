@@ -24,7 +24,7 @@ from tests.house.files import ROOT
 JSON_BLOCKS = pages.blocks("json")
 REBASES = pages.blocks("json rebase")
 ROOT_COMMAND = typer.main.get_command(app)
-_PATH = re.compile(r"`((?:src|tests|docs|bench|clients|ext|deploy)/[\w./-]*)`")
+_PATH = re.compile(r"`((?:src|tests|docs|bench|clients|examples|ext|deploy)/[\w./-]*)`")
 _VARIABLE = re.compile(rf"\b{PREFIX}[A-Z_]+\b")
 
 
@@ -51,7 +51,7 @@ def test_every_sentence_about_a_field_is_about_one() -> None:
 
 def test_every_kind_of_block_is_tried_or_is_a_drawing() -> None:
     kinds = {re.sub(r" \d+$", "", info) for info in pages.infos()}  # "json answer 404": an answer with this status
-    assert kinds <= {"http", "json", "json answer", "json rebase", "python", "sh", "toml", "text"}
+    assert kinds <= {"http", "json", "json answer", "json event", "json rebase", "python", "sh", "toml", "text"}
 
 
 # -- messages ---------------------------------------------------------------------------------------------------

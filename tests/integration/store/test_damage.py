@@ -93,7 +93,7 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     "not a database": (lambda path: replace(path, b"GIF89a" * 4096), "not a database"),
     "another store's database": (swap_in_another_store, "not the file that its mark was written for"),
     "trigger gone": (sql("DROP TRIGGER journal_moves_head"), "does not have the tables it was made with"),
-    "newer schema": (sql("PRAGMA user_version = 99"), "schema version 99, this program knows versions up to 2"),
+    "newer schema": (sql("PRAGMA user_version = 99"), "schema version 99, this program knows versions up to 3"),
 }
 
 SET_ASIDE: dict[str, tuple[Damage, str]] = {

@@ -113,6 +113,8 @@ class Journal:
         self._limits = limits
         self._retention = retention
         self._history_entries_max = history_entries_max
+        self.untold_pruned = 0
+        """Rows that `prune` let go though other services were not told of them."""
         self.db = self._connect(path)
         try:
             self._prepare()
@@ -215,6 +217,7 @@ class Journal:
         self.db.execute("BEGIN IMMEDIATE")
         try:
             self.db.executemany("DELETE FROM journal WHERE id = ?", [(row[0],) for row in gone if row[6] <= base])
+            self._count_untold(row[0] for row in gone if row[6] <= base)
             self.db.executemany(
                 "DELETE FROM snapshots WHERE session = ? AND version = ?", [(session, version) for version in dropped]
             )
@@ -222,6 +225,12 @@ class Journal:
         except BaseException:
             self._roll_back()
             raise
+
+    def _count_untold(self, ids: Iterable[int]) -> None:
+        """Rows that went before other services were told of them are counted, where anybody is told at all."""
+        told = self.db.execute("SELECT row FROM told").fetchone()
+        if told is not None:
+            self.untold_pruned += sum(row_id > told[0] for row_id in ids)
 
     def erase(self, sessions: Iterable[SessionId], counter: int) -> bool:
         """Nothing of `sessions` is left in the database or its write-ahead log.

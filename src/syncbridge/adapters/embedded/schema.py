@@ -78,7 +78,10 @@ END;
 # The status after each transaction, so that a sweep knows how long a session is kept. Rows that are there already
 # keep their checksums and say "": `ageing` reads their status from the log itself when it is first asked for.
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2)
+_V3 = "CREATE TABLE told (row INTEGER NOT NULL);"
+# The journal's last row that other services were told of; empty until the first time that there is anybody to tell.
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3)
 """Statement ``n`` leads from schema version ``n`` to ``n + 1``; the version is SQLite's ``user_version``."""
 
 

@@ -107,10 +107,10 @@ class SqliteStore(SoleWriter):
         self._generation = 0
         self.commits_waiting = 0  # for the disk
         self._heard_at = 0.0
-        self._worker = JournalWorker(
+        self.worker = JournalWorker(
             self._directory, journal, partial(self._open_journal, self._directory.database), post, self._settle
         )
-        self._worker.start()
+        self.worker.start()
 
     def _open_journal(self, path: Path) -> Journal:
         return Journal(path, self._limits, self._retention, self._history_entries_max)
@@ -146,16 +146,16 @@ class SqliteStore(SoleWriter):
 
     def close(self) -> None:
         """Everything submitted is on disk, its answers are posted, and another process may open the directory."""
-        self._worker.stop()
+        self.worker.stop()
         self._directory.close()
 
     def is_healthy(self) -> bool:
         is_late = self.commits_waiting > 0 and time.monotonic() - self._heard_at > self._limits.store_timeout_ms / 1000
-        return self._worker.is_alive() and not self._worker.is_failing and not is_late
+        return self.worker.is_alive() and not self.worker.is_failing and not is_late
 
     def watch_groups(self, told: Callable[[float], None]) -> None:
         """``told`` is called with how long each group of commits took to reach the disk, in ms."""
-        self._worker.on_group = told
+        self.worker.on_group = told
 
     def memory_held(self) -> tuple[int, int]:
         """How many sessions' tails are in memory, and the bytes of their entries' bodies."""
@@ -422,7 +422,7 @@ class SqliteStore(SoleWriter):
     def write_snapshot(self, snapshot: Snapshot) -> None:
         tail = self._tails.get(snapshot.session)
         is_head = tail is not None and tail.version == tail.durable == snapshot.version
-        self._worker.put(Keep(snapshot, tail.row_id if tail is not None and is_head else 0))
+        self.worker.put(Keep(snapshot, tail.row_id if tail is not None and is_head else 0))
 
     def delete(self, session: SessionId, done: Callable[[StoreFault | None], None]) -> None:
         if session in self._readings:
@@ -476,7 +476,7 @@ class SqliteStore(SoleWriter):
 
         def erase(journal: Journal) -> bool:
             is_gone = journal.erase(sessions, counter)
-            self._worker.mark(counter)
+            self.worker.mark(counter)
             return is_gone
 
         def tell(is_gone: bool | StoreFault) -> None:
@@ -493,7 +493,7 @@ class SqliteStore(SoleWriter):
         if not self.commits_waiting:
             self._heard_at = time.monotonic()
         self.commits_waiting += len(writes)
-        self._worker.put(writes)
+        self.worker.put(writes)
 
     def _ask(self, ask: Ask) -> None:
-        self._worker.put(ask)
+        self.worker.put(ask)

@@ -1,0 +1,271 @@
+"""The relay: what waits in the outboxes is told to the broker, at least once, in order a subject, and then settled.
+
+Theory. A fact leaves its outbox only after the broker confirmed it, so whatever dies between the two is told again,
+under the same id. Of one subject at most one fact is under way, so one that has to be told again is never behind a
+later one; different subjects go side by side. Changes of a session are told at most once in `update_interval_ms`, as
+one range; what comes meanwhile joins it in the outbox.
+
+A broker that is away costs nobody but its consumers: nothing is taken while it is, and the outbox holds what waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from syncbridge.core.facts import Change, Fact
+from syncbridge.core.ids import SessionId
+from syncbridge.errors import Unavailable
+from syncbridge.ports import Backlog, Clock, EventBroker, NotTold, Outbox, Telemetry, Waiting
+
+_log = structlog.get_logger(__name__)
+
+OF_ONE_FACT: Final = frozenset({"nacked", "returned"})
+"""Reasons that say nothing of the next fact."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayRules:
+    """How fast, and how patient."""
+
+    poll_ms: int = 200  # a person waits for a device to be woken
+    take_max: int = 512  # facts in memory at a time
+    in_flight_max: int = 64  # a broker's confirms come in batches; more in flight gains nothing
+    update_interval_ms: int = 1_000  # changes of one session
+    retry_ms: int = 250  # after a failure, doubled each time, with jitter: nodes must not come back in step
+    retry_ms_max: int = 10_000
+    look_interval_ms: int = 5_000  # figures, and what is past a bound
+    last_ms: int = 2_000  # a node that ends tells what it can
+
+
+class _Lane:
+    """What waits of one subject, in order: (the part, the index among its facts or the change, the fact)."""
+
+    __slots__ = ("waiting",)
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[int, int | Change, Fact]] = deque()
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What became of one take."""
+
+    lanes: deque[_Lane]
+    told: list[list[int]]
+    changes: list[list[Change]]
+    failure: NotTold | None = None
+    is_over: bool = False
+
+
+class Relay:
+    """See the module's text.
+
+    Cost      nothing on the way of a frame; a take every `poll_ms` while nothing waits.
+    Restart   `follow` may be cancelled anywhere and begun again, here or on another node.
+    """
+
+    def __init__(
+        self,
+        outboxes: Sequence[Outbox],
+        broker: EventBroker,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        rules: RelayRules | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._outboxes = list(outboxes)
+        self._broker = broker
+        self._clock = clock
+        self._telemetry = telemetry
+        self._rules = rules or RelayRules()
+        self._chance = chance
+        self._updated_at: dict[SessionId, int] = {}
+        self._failures = 0
+        self._looked_at = 0
+        self._is_away = False
+        self._silent: set[str] = set()
+
+    def is_healthy(self) -> bool:
+        """Whether the broker took what it was told last; nobody's session needs it."""
+        return not self._is_away
+
+    async def follow(self) -> None:
+        """Everything that waits, and will, is told; until cancelled."""
+        while True:
+            await self._look()
+            try:
+                has_more = await self.run_once()
+            except NotTold as failure:
+                self._note_failure(failure)
+                await asyncio.sleep(self.retry_delay_ms() / 1000)
+                continue
+            except Exception:  # noqa: BLE001 - our own fault with one take must not end the telling for good
+                _log.exception("events relay failed", action="it goes on by itself; report this with the lines before")
+                self._failures += 1
+                await asyncio.sleep(self.retry_delay_ms() / 1000)
+                continue
+            self._note_success()
+            await asyncio.sleep(0 if has_more else self._rules.poll_ms / 1000)
+
+    async def run_once(self) -> bool:
+        """What waits now and is due is told and settled; whether more waits. Raises NotTold, what was told settled."""
+        if not self._broker.is_connected():
+            await self._broker.connect()
+        has_more = False
+        failure: NotTold | None = None
+        for outbox in self._outboxes:
+            try:
+                parts = await outbox.take(self._rules.take_max)
+                failure = await self._tell(outbox, parts) or failure
+            except Unavailable as error:
+                self._note_silence(outbox, error)
+                continue
+            self._silent.discard(outbox.name)
+            has_more = has_more or any(part.has_more for part in parts)
+            if failure is not None and failure.reason not in OF_ONE_FACT:
+                break
+        if failure is not None:
+            raise failure
+        return has_more
+
+    async def close(self) -> None:
+        """What still waits is told, if that takes a moment only; others may take the rest at once, the broker is left.
+
+        `follow` must have been ended before.
+        """
+        if self._broker.is_connected():
+            with contextlib.suppress(NotTold, TimeoutError):
+                async with asyncio.timeout(self._rules.last_ms / 1000):
+                    while await self.run_once():
+                        pass
+        for outbox in self._outboxes:
+            try:
+                await outbox.release()
+            except Unavailable as error:
+                self._note_silence(outbox, error)
+        await self._broker.close()
+
+    def retry_delay_ms(self) -> float:
+        """How long to wait after so many failures in a row: at least half of its step, at most all of it."""
+        step = min(self._rules.retry_ms << min(self._failures - 1, 16), self._rules.retry_ms_max)
+        return step * (0.5 + 0.5 * self._chance())
+
+    # -- one take -----------------------------------------------------------------------------------------------
+
+    async def _tell(self, outbox: Outbox, parts: list[Waiting]) -> NotTold | None:
+        """All of the parts that the broker confirms is settled; what failed last is answered."""
+        one = self._planned(parts)
+        workers = min(self._rules.in_flight_max, len(one.lanes))
+        if workers:
+            await asyncio.gather(*(self._work(one) for _ in range(workers)))
+        for part, told, changes in zip(parts, one.told, one.changes, strict=True):
+            if (told or changes) and not await outbox.settle(part, sorted(told), changes):
+                self._telemetry.measured("event_failed", 1, "fenced")
+                _log.warning("event lease lost", outbox=outbox.name, action="another relay tells these again")
+        return one.failure
+
+    def _planned(self, parts: list[Waiting]) -> _Pass:
+        now_ms = self._clock.now_ms()
+        self._forget_updates(now_ms)
+        lanes: dict[str, _Lane] = {}
+        for number, part in enumerate(parts):
+            for index, fact in enumerate(part.facts):
+                lanes.setdefault(fact.subject, _Lane()).waiting.append((number, index, fact))
+            for change in part.changes:
+                if change.session not in self._updated_at:
+                    lanes.setdefault(change.session, _Lane()).waiting.append((number, change, change.as_fact()))
+        return _Pass(deque(lanes.values()), [[] for _ in parts], [[] for _ in parts])
+
+    async def _work(self, one: _Pass) -> None:
+        """Lanes are told one after the other, until none is left or the broker is."""
+        while one.lanes and not one.is_over:
+            lane = one.lanes.popleft()
+            while lane.waiting and not one.is_over:
+                number, place, fact = lane.waiting.popleft()
+                try:
+                    await self._broker.tell(fact)
+                except NotTold as failure:
+                    self._telemetry.measured("event_failed", 1, failure.reason)
+                    one.failure = failure
+                    if failure.reason not in OF_ONE_FACT:
+                        one.is_over = True
+                    break  # whatever follows of this subject waits for it
+                self._telemetry.measured("event_published", 1, fact.type)
+                if isinstance(place, Change):
+                    one.changes[number].append(place)
+                    self._updated_at[place.session] = self._clock.now_ms()
+                else:
+                    one.told[number].append(place)
+
+    def _forget_updates(self, now_ms: int) -> None:
+        """Only sessions told within the last interval are remembered; they are in order of time."""
+        due = now_ms - self._rules.update_interval_ms
+        while self._updated_at:
+            session = next(iter(self._updated_at))
+            if self._updated_at[session] > due:
+                return
+            del self._updated_at[session]
+
+    # -- figures ------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """The figures are told, and what is past a bound is gone, from time to time."""
+        now_ms = self._clock.now_ms()
+        if now_ms - self._looked_at < self._rules.look_interval_ms:
+            return
+        self._looked_at = now_ms
+        waiting, oldest_at = 0, 0
+        for outbox in self._outboxes:
+            try:
+                backlog = await outbox.look()
+            except Unavailable as error:
+                self._note_silence(outbox, error)
+                continue
+            waiting += backlog.count
+            if backlog.oldest_at:
+                oldest_at = min(oldest_at or backlog.oldest_at, backlog.oldest_at)
+            self._note_dropped(outbox, backlog)
+        self._telemetry.measured("events_waiting", waiting)
+        self._telemetry.measured("events_oldest_s", max(0, now_ms - oldest_at) / 1000 if oldest_at else 0)
+
+    def _note_dropped(self, outbox: Outbox, backlog: Backlog) -> None:
+        if backlog.dropped:
+            self._telemetry.measured("event_dropped", backlog.dropped)
+            _log.error(
+                "events dropped",
+                outbox=outbox.name,
+                count=backlog.dropped,
+                action="they waited past the outbox's bound and are never told; bring the broker back, and let"
+                " consumers read anew what they follow",
+            )
+
+    def _note_failure(self, failure: NotTold) -> None:
+        # One fact that no queue takes must not slow the others down.
+        self._failures = 1 if failure.reason in OF_ONE_FACT else self._failures + 1
+        if not self._is_away:
+            _log.warning(
+                "events wait",
+                reason=str(failure),
+                action="nobody's session needs the broker; what happens meanwhile is told when it is back",
+            )
+        self._is_away = True
+
+    def _note_success(self) -> None:
+        self._failures = 0
+        if self._is_away:
+            _log.info("events are told again")
+        self._is_away = False
+
+    def _note_silence(self, outbox: Outbox, error: Unavailable) -> None:
+        if outbox.name not in self._silent:
+            _log.warning("events cannot be read", outbox=outbox.name, reason=error.message)
+        self._silent.add(outbox.name)

@@ -1,0 +1,194 @@
+"""Events at a real broker: every type as documented, and delayed but not lost whatever the broker does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aio_pika
+import pytest
+from aiormq.abc import FieldTable
+
+from deploy.local.rabbitmq import Rabbit
+from syncbridge.adapters.cluster.broker import EXCHANGE, UNROUTED, RabbitBroker
+from syncbridge.adapters.cluster.relay import Relay, RelayRules
+from syncbridge.adapters.embedded import SqliteStore
+from syncbridge.core.facts import FACT_KINDS
+from syncbridge.core.ids import AccountId, DeviceId, SessionId
+from syncbridge.core.messages import DeviceInfo
+from syncbridge.ports import NotTold, Outbox
+from syncbridge.records import Account, Records, RecordsOutbox, SessionRecord, open_records
+from syncbridge.runtime.clock import ServerClock
+from tests.integration.events import stage
+from tests.integration.events.consumer import Listener
+from tests.unit.events.stage import Figures, fact
+
+pytestmark = pytest.mark.serial
+
+SESSION = SessionId("ses_1")
+ANN = AccountId("ada")
+RULES = RelayRules(poll_ms=20, retry_ms=50, retry_ms_max=200, update_interval_ms=0)
+
+
+def broker_of(rabbit: Rabbit, *, publish_timeout_s: float = 5.0) -> RabbitBroker:
+    return RabbitBroker(rabbit.url, "urn:test", publish_timeout_s=publish_timeout_s, connect_timeout_s=2)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = stage.open_store(tmp_path / "data", ServerClock())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[Records]:
+    opened = await open_records(f"sqlite+aiosqlite:///{tmp_path / 'records.db'}")
+    await opened.accounts.add(Account(ANN, "ann@example.com", 1), "hash")
+    opened.outbox.keep(ServerClock())
+    yield opened
+    await opened.close()
+
+
+@asynccontextmanager
+async def relaying(relay: Relay) -> AsyncIterator[Relay]:
+    """The relay follows, until the block is left."""
+    task = asyncio.ensure_future(relay.follow())
+    try:
+        yield relay
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await relay.close()
+
+
+def relay_over(rabbit: Rabbit, store: SqliteStore, records: Records, figures: Figures | None = None) -> Relay:
+    clock = ServerClock()
+    outboxes: list[Outbox] = [
+        stage.outbox_of(store, clock),
+        RecordsOutbox(records.database, records.outbox, clock, "one"),
+    ]
+    return Relay(outboxes, broker_of(rabbit, publish_timeout_s=1), clock, figures or Figures(), rules=RULES)
+
+
+async def test_every_type_of_event_comes_as_its_schema_says(
+    rabbit: Rabbit, listener: Listener, store: SqliteStore, records: Records
+) -> None:
+    await stage.outbox_of(store, ServerClock()).open()
+    async with relaying(relay_over(rabbit, store, records)):
+        await stage.create(store, SESSION)
+        entries = [
+            stage.edit(2),
+            stage.pause(3),
+            stage.pause(4),
+            stage.offer(5),
+            stage.handoff(6),
+            stage.withdrawal(7),
+            stage.clash(8),
+            stage.restore(9),
+            stage.ending(10, "completed"),
+            stage.ending(11, "archived"),
+        ]
+        for entry in entries:
+            await stage.commit(store, SESSION, entry)
+        await records.devices.register(
+            ANN, DeviceInfo("phone", "Canary", "ios"), login_at=5, devices_max=lambda _plan: 5, now_ms=5
+        )
+        await records.devices.remove(ANN, DeviceId("phone"), 6)
+        await records.sessions.add(SessionRecord(SESSION, ANN, "breathing", "Canary", {}, 1, "active", 1, None, 1))
+        await records.sessions.remove(SESSION)
+        await listener.until(lambda: "device.removed" in listener.kinds())
+        await records.erasures.begin(ANN, 7)
+        await records.erasures.erase_account(ANN)
+        await records.erasures.finish(ANN, 8)
+        wanted = {kind.name for kind in FACT_KINDS}
+        await listener.until(lambda: wanted <= set(listener.kinds()))
+    assert listener.disorder() == []
+    assert "Canary" not in str(listener.events)
+    offered = next(one for one in listener.events if one["type"] == "com.harmonyflow.handoff.offered")
+    assert offered["data"]["is_away"] is True
+
+
+async def test_what_no_queue_asked_for_waits_for_a_consumer_that_comes_late(rabbit: Rabbit) -> None:
+    broker = broker_of(rabbit)
+    await broker.connect()
+    await broker.tell(fact("s", 1))
+    await broker.close()
+    assert await count_in(rabbit, UNROUTED) == 1
+
+
+async def count_in(rabbit: Rabbit, queue: str) -> int:
+    connection = await aio_pika.connect(rabbit.url, timeout=10)
+    async with connection:
+        channel = await connection.channel()
+        declared = await channel.declare_queue(queue, passive=True)
+        return declared.declaration_result.message_count or 0
+
+
+async def test_an_exchange_that_an_operator_made_otherwise_is_used_and_returns_what_nobody_takes(
+    rabbit: Rabbit,
+) -> None:
+    broker = broker_of(rabbit)
+    connection = await aio_pika.connect(rabbit.url, timeout=10)
+    async with connection:
+        channel = await connection.channel()
+        exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+        await broker.connect()
+        with pytest.raises(NotTold, match=r"returned: no queue takes session\.paused"):
+            await broker.tell(fact("s", 1))
+        assert broker.is_connected()
+        queue = await channel.declare_queue("everything", durable=True)
+        await queue.bind(exchange, "#")
+        await broker.tell(fact("s", 1))
+    await broker.close()
+    assert await count_in(rabbit, "everything") == 1
+
+
+async def test_a_queue_that_refuses_is_told_again_until_it_takes(rabbit: Rabbit) -> None:
+    broker = broker_of(rabbit)
+    await broker.connect()
+    connection = await aio_pika.connect(rabbit.url, timeout=10)
+    async with connection:
+        channel = await connection.channel()
+        full: FieldTable = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        queue = await channel.declare_queue("tiny", durable=True, arguments=full)
+        await queue.bind(EXCHANGE, "#")
+        reasons = []
+        for number in range(3):
+            try:
+                await broker.tell(fact("s", number))
+            except NotTold as failure:
+                reasons.append(failure.reason)
+        assert "nacked" in reasons
+        assert broker.is_connected()
+        await queue.purge()
+        await broker.tell(fact("s", 9))
+    await broker.close()
+
+
+async def test_a_blocked_broker_delays_and_loses_nothing(
+    rabbit: Rabbit, listener: Listener, store: SqliteStore, records: Records
+) -> None:
+    await stage.outbox_of(store, ServerClock()).open()
+    figures = Figures()
+    await asyncio.to_thread(rabbit.ctl, "set_vm_memory_high_watermark", "0")
+    try:
+        async with relaying(relay_over(rabbit, store, records, figures)) as relay:
+            await stage.create(store, SESSION)
+            await until(lambda: figures.sums["event_failed", "timeout"] > 0)
+            assert not relay.is_healthy()
+            assert listener.events == []
+            await asyncio.to_thread(rabbit.ctl, "set_vm_memory_high_watermark", "0.4")
+            await listener.until(lambda: "session.created" in listener.kinds())
+            await until(relay.is_healthy)
+    finally:
+        with suppress(OSError):
+            await asyncio.to_thread(rabbit.ctl, "set_vm_memory_high_watermark", "0.4")
+
+
+async def until(condition: stage.Condition) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - the condition is another task's, which tells nobody
+            await asyncio.sleep(0.02)

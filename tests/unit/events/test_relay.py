@@ -1,0 +1,228 @@
+"""The relay: nothing lost, each subject in order, changes at most once a second, a window, and patience."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from syncbridge.adapters.cluster import relay as module
+from syncbridge.adapters.cluster.relay import Relay, RelayRules
+from syncbridge.core.facts import Fact
+from syncbridge.core.ids import SessionId
+from syncbridge.errors import Unavailable
+from syncbridge.ports import Backlog, NotTold
+from tests.unit.events.stage import Consumer, Figures, FlakyBroker, MemoryOutbox, SetClock, change, fact
+
+SEEDS = range(40)
+Plant = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+def relay_of(outbox: MemoryOutbox, broker: FlakyBroker, **rules: int) -> tuple[Relay, SetClock, Figures]:
+    clock, figures = SetClock(), Figures()
+    made = Relay([outbox], broker, clock, figures, rules=RelayRules(**rules), chance=lambda: 0.0)
+    return made, clock, figures
+
+
+async def run(seed: int) -> list[str]:
+    """Facts that come while relays are killed and the broker fails; what the consumer complains of at the end."""
+    chance = random.Random(seed)
+    consumer, outbox = Consumer(), MemoryOutbox()
+    broker = FlakyBroker(consumer, seed)
+    happened: list[Fact] = []
+    for round_number in range(60):
+        if round_number < 40:
+            for _ in range(chance.randrange(6)):
+                subject = f"s{chance.randrange(4)}"
+                one = fact(subject, 1 + sum(other.subject == subject for other in happened))
+                happened.append(one)
+                outbox.facts.append(one)
+        relay, _, _ = relay_of(outbox, broker, take_max=8)
+        task = asyncio.ensure_future(relay.run_once())
+        for _ in range(chance.randrange(2, 12)):
+            await asyncio.sleep(0)
+        if chance.random() < 0.3:
+            task.cancel()
+            outbox.fence += 1
+        await asyncio.gather(task, return_exceptions=True)
+    broker._failures = 0
+    relay, _, _ = relay_of(outbox, broker)
+    while outbox.facts:
+        await relay.run_once()
+    return consumer.complaints(happened)
+
+
+@contextmanager
+def _put(target: Any, name: str, wrong: Any) -> Iterator[None]:
+    real = getattr(target, name)
+    setattr(target, name, wrong(real))
+    try:
+        yield
+    finally:
+        setattr(target, name, real)
+
+
+def confirm_not_awaited() -> contextlib.AbstractContextManager[None]:
+    def wrong(real: Any) -> Any:
+        async def tell(self: FlakyBroker, fact: Fact) -> None:
+            with contextlib.suppress(NotTold):
+                await real(self, fact)
+
+        return tell
+
+    return _put(FlakyBroker, "tell", wrong)
+
+
+def order_broken() -> contextlib.AbstractContextManager[None]:
+    def wrong(real: Any) -> Any:
+        def planned(self: Relay, parts: Any) -> Any:
+            one = real(self, parts)
+            lanes: deque[Any] = deque()
+            for lane in one.lanes:
+                for waiting in lane.waiting:
+                    alone = module._Lane()
+                    alone.waiting.append(waiting)
+                    lanes.append(alone)
+            one.lanes = lanes
+            return one
+
+        return planned
+
+    return _put(Relay, "_planned", wrong)
+
+
+def settled_before_told() -> contextlib.AbstractContextManager[None]:
+    def wrong(real: Any) -> Any:
+        async def tell(self: Relay, outbox: MemoryOutbox, parts: Any) -> Any:
+            for part in parts:
+                await outbox.settle(part, range(len(part.facts)), [])
+            return await real(self, outbox, parts)
+
+        return tell
+
+    return _put(Relay, "_tell", wrong)
+
+
+async def test_whatever_fails_nothing_is_lost_and_every_subject_keeps_its_order() -> None:
+    for seed in SEEDS:
+        assert await run(seed) == [], f"seed {seed}"
+
+
+@pytest.mark.parametrize(
+    ("plant", "complaint"),
+    [(confirm_not_awaited, "lost"), (settled_before_told, "lost"), (order_broken, "came after")],
+    ids=["confirm not awaited", "settled before told", "order broken"],
+)
+async def test_a_planted_fault_is_seen(plant: Plant, complaint: str) -> None:
+    with plant():
+        found = [one for seed in SEEDS for one in await run(seed)]
+    assert [one for one in found if complaint in one]
+
+
+async def test_changes_of_a_session_are_told_at_most_once_a_second_and_join_meanwhile() -> None:
+    consumer, outbox = Consumer(), MemoryOutbox()
+    relay, clock, _ = relay_of(outbox, FlakyBroker(consumer, 1, failures=0))
+    outbox.changes[SessionId("s")] = change("s", 2, 3)
+    await relay.run_once()
+    for version in range(4, 9):
+        clock.ms += 199
+        held = outbox.changes.get(SessionId("s"))
+        new = change("s", version, version)
+        outbox.changes[SessionId("s")] = held.joined(new) if held else new
+        await relay.run_once()
+    assert [(one.data["first_version"], one.data["version"]) for one in consumer.heard] == [(2, 3)]
+    clock.ms += 10
+    await relay.run_once()
+    assert [(one.data["first_version"], one.data["version"]) for one in consumer.heard] == [(2, 3), (4, 8)]
+    assert outbox.changes == {}
+
+
+async def test_a_fact_that_no_queue_takes_holds_up_nobody_but_its_subject() -> None:
+    consumer, outbox = Consumer(), MemoryOutbox()
+    broker = FlakyBroker(consumer, 1, failures=0)
+    broker.refuses["a:1"] = "returned"
+    outbox.facts = [fact("a", 1), fact("a", 2), fact("b", 1), fact("b", 2)]
+    relay, _, figures = relay_of(outbox, broker)
+    with pytest.raises(NotTold):
+        await relay.run_once()
+    assert {one.id for one in outbox.facts} == {"a:1", "a:2"}
+    assert figures.sums["event_failed", "returned"] == 1
+    del broker.refuses["a:1"]
+    await relay.run_once()
+    assert consumer.complaints([fact("a", 1), fact("a", 2), fact("b", 1), fact("b", 2)]) == []
+
+
+async def test_no_more_is_in_flight_than_the_window_holds() -> None:
+    consumer, outbox = Consumer(), MemoryOutbox()
+    broker = FlakyBroker(consumer, 3, failures=0)
+    outbox.facts = [fact(f"s{number}", 1) for number in range(200)]
+    relay, _, _ = relay_of(outbox, broker, in_flight_max=7)
+    await relay.run_once()
+    assert broker.in_flight_most == 7
+    assert outbox.facts == []
+
+
+async def test_what_was_taken_under_a_lost_lease_is_said_and_settles_nothing() -> None:
+    consumer, outbox = Consumer(), MemoryOutbox()
+    broker = FlakyBroker(consumer, 1, failures=0)
+    outbox.facts = [fact("a", 1)]
+    relay, _, figures = relay_of(outbox, broker)
+    task = asyncio.ensure_future(relay.run_once())
+    await consumer.has_heard.wait()
+    outbox.fence += 1  # another relay followed
+    await task
+    assert [one.id for one in outbox.facts] == ["a:1"]
+    assert figures.sums["event_failed", "fenced"] == 1
+
+
+async def test_the_waits_after_failures_double_up_to_a_bound_with_jitter() -> None:
+    consumer, outbox = Consumer(), MemoryOutbox()
+    relay, _, _ = relay_of(outbox, FlakyBroker(consumer, 1), retry_ms=100, retry_ms_max=1_000)
+    waits = []
+    for _ in range(6):
+        relay._note_failure(NotTold("away"))
+        waits.append(relay.retry_delay_ms())
+    assert waits == [50, 100, 200, 400, 500, 500]
+    assert not relay.is_healthy()
+    relay._note_success()
+    assert relay.is_healthy()
+    fullest = Relay([outbox], FlakyBroker(consumer, 1), SetClock(), Figures(), chance=lambda: 1.0)
+    fullest._note_failure(NotTold("away"))
+    assert fullest.retry_delay_ms() == RelayRules().retry_ms
+
+
+async def test_an_outbox_that_does_not_answer_holds_up_no_other() -> None:
+    class Mute(MemoryOutbox):
+        name = "mute"
+
+        async def take(self, count_max: int) -> Any:
+            raise Unavailable("away")
+
+    consumer, outbox = Consumer(), MemoryOutbox()
+    outbox.facts = [fact("a", 1)]
+    relay = Relay([Mute(), outbox], FlakyBroker(consumer, 1, failures=0), SetClock(), Figures())
+    await relay.run_once()
+    assert [one.id for one in consumer.heard] == ["a:1"]
+
+
+async def test_following_tells_figures_and_what_was_dropped_and_closing_gives_the_lease_up() -> None:
+    consumer, outbox = Consumer(), MemoryOutbox()
+    relay, clock, figures = relay_of(outbox, FlakyBroker(consumer, 1, failures=0), poll_ms=1)
+    outbox.backlog = Backlog(7, clock.ms - 9_000, 3)
+    outbox.facts = [fact("a", 1)]
+    task = asyncio.ensure_future(relay.follow())
+    async with asyncio.timeout(10):
+        await consumer.has_heard.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await relay.close()
+    assert figures.sums["events_waiting", ""] == 7
+    assert figures.sums["events_oldest_s", ""] == 9
+    assert figures.sums["event_dropped", ""] == 3
+    assert outbox.is_released
