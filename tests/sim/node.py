@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import get_args
 
 from syncbridge.core.effects import NoteKind
-from syncbridge.core.entry import Entry
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.core.session_types import SESSION_TYPES
 from syncbridge.limits import Plan
 from syncbridge.ports import Admission, Identity, Incident, Refusal
 from syncbridge.runtime.engine import Engine
+from syncbridge.runtime.neighbour import EngineNeighbour
+from tests.sim.mesh import Bus, SimMesh
 from tests.sim.network import Network
 from tests.sim.store import SimStore
 from tests.sim.truth import Truth
@@ -80,6 +81,7 @@ class Node:
         weather: Weather,
         truth: Truth,
         network: Network,
+        bus: Bus,
         number: int,
         roster: tuple[DeviceInfo, ...],
     ) -> None:
@@ -93,6 +95,8 @@ class Node:
         self.store: SimStore | None = None
         self._truth = truth
         self._network = network
+        self._bus = bus
+        self.mesh: SimMesh | None = None
         self._gate = Gate(roster, weather.plan)
         self._life = 0
         self.is_calm = False
@@ -129,6 +133,8 @@ class Node:
             new_id=world.new_id,
             types=SESSION_TYPES,
         )
+        if self.weather.nodes > 1:
+            self.mesh = self.engine.mesh = self._bus.open(EngineNeighbour(self.engine), lambda: self._life == life)
         self._network.serve(self.number, self.engine.connect)
         world.note(f"N{self.number} starts")
 
@@ -140,7 +146,9 @@ class Node:
         self._life += 1
         self.crashes += 1
         self.store.lose()
-        self.engine = self.store = None
+        if self.mesh is not None:
+            self.mesh.lose()
+        self.engine = self.store = self.mesh = None
         self._network.serve(self.number, None)
 
     def calm(self) -> None:
@@ -148,8 +156,3 @@ class Node:
         self.is_calm = True
         if self.store is not None:
             self.store.calm()
-
-    def tell(self, session: SessionId, entries: list[Entry], digests: list[int]) -> None:
-        """Another node's commit is heard of."""
-        if self.engine is not None:
-            self.engine.entries_seen(session, entries, digests)

@@ -6,12 +6,11 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from syncbridge.client.pending import Row
 from syncbridge.core.digest import state_hash
 from syncbridge.core.entry import Entry
-from syncbridge.core.ids import SessionId
+from syncbridge.core.ids import SessionId, TxnId
 from syncbridge.core.log import SessionLog, founding
 from syncbridge.core.messages import DeviceInfo, Join, Push, ServerMessage
 from syncbridge.core.playhead import of_state
@@ -25,6 +24,7 @@ from tests.sim.check_memory import check_engine
 from tests.sim.check_wire import WireChecker
 from tests.sim.deeds import Deed
 from tests.sim.device import SimDevice
+from tests.sim.mesh import Bus
 from tests.sim.network import Link, Network
 from tests.sim.node import ACCOUNT, Node
 from tests.sim.rest import RestCaller
@@ -78,12 +78,13 @@ class Simulation:
         self.log_checker = LogChecker(self)
         self.wire_checker = WireChecker(self.log_checker)
         self.truth = Truth(self.world, self)
+        self.bus = Bus(self.world, self.weather, self.truth)
         self.network = Network(self.world, self.weather, self)
         names = [f"d{number}" for number in range(self.weather.devices)]
         sloppy = ["x0"] if self.weather.has_sloppy else []
         self.roster = tuple(DeviceInfo(name) for name in [*names, *sloppy])
         self.nodes = [
-            Node(self.world, self.weather, self.truth, self.network, number, self.roster)
+            Node(self.world, self.weather, self.truth, self.network, self.bus, number, self.roster)
             for number in range(self.weather.nodes)
         ]
         self.devices = {name: SimDevice(self.world, self.weather, self.network, self, name, SESSION) for name in names}
@@ -104,15 +105,11 @@ class Simulation:
 
     # -- watching -----------------------------------------------------------------------------------------------
 
-    def on_commit(self, log: TrueLog, entries: list[Entry]) -> None:
+    def on_commit(self, log: TrueLog, entries: list[Entry], txn: TxnId) -> None:
         for entry in entries:
             self.log_checker.on_entry(log, entry)
-        if self.weather.nodes > 1 or self.weather.store_zombie_chance:
-            digests = log.digests[-len(entries) :]
-            for node in self.nodes:
-                delay_ms = self.world.random.randint(0, 1 + self.weather.store_delay_ms_max)
-                if self._is_calm or not self.world.is_chance(0.1):
-                    self.world.after(delay_ms, partial(node.tell, SESSION, entries, digests))
+        before = entries[0].version - 1
+        self.bus.committed(log, entries, txn, log.entry(before).at if before else 0)
 
     def on_rebuilt(self, log: TrueLog) -> None:
         """The log goes on under another name; what is known of it stays true."""
@@ -306,6 +303,7 @@ class Simulation:
         for app in self.apps:
             app.is_calm = True
         self.network.heal()
+        self.bus.calm()
         for node in self.nodes:
             node.calm()
             if node.engine is None:
@@ -316,8 +314,6 @@ class Simulation:
             device.start()
             device.reconnect(0)
         log = self.truth.logs[SESSION]
-        for node in self.nodes:
-            node.tell(SESSION, log.entries[-1:], log.digests[-1:])
         end_ms = self.world.time_ms + CALM_MS
         while self.world.time_ms < end_ms or self.world.time_ms - log.entries[-1].at < LOOK_MS:
             # The service itself may write (an offer expires), and that too takes a moment to reach everybody.

@@ -12,7 +12,7 @@ import msgspec
 
 from syncbridge._ext import apply_patch
 from syncbridge.core.entry import Entry, Snapshot, Txn
-from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, JsonObject, SessionId
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, JsonObject, SessionId, TxnId
 from syncbridge.core.log import ANY_SIZE
 from syncbridge.ports import Outcome, StoredLog, StoreFault, Stretch, WasCommitted, WasConflict, WasFenced, WasForeign
 from tests.sim.world import World
@@ -23,7 +23,7 @@ SNAPSHOTS_KEPT_MAX = 8
 class CommitWatcher(Protocol):
     """Who sees each transaction at the moment in which it is durable."""
 
-    def on_commit(self, log: TrueLog, entries: list[Entry]) -> None: ...
+    def on_commit(self, log: TrueLog, entries: list[Entry], txn: TxnId) -> None: ...
 
     def on_rebuilt(self, log: TrueLog) -> None: ...
 
@@ -67,7 +67,7 @@ class Truth:
 
     def create(self, snapshot: Snapshot, first: Entry) -> TrueLog:
         log = self.logs[snapshot.session] = TrueLog(snapshot, first)
-        self._watcher.on_commit(log, [first])
+        self._watcher.on_commit(log, [first], TxnId("create"))
         return log
 
     def commit(self, txn: Txn) -> Outcome:
@@ -97,7 +97,7 @@ class Truth:
         if txn.snapshot is not None:
             self.keep(txn.snapshot)
         self._world.note(f"commit {txn.id} {txn.expected + 1}..{log.version}")
-        self._watcher.on_commit(log, txn.entries)
+        self._watcher.on_commit(log, txn.entries, txn.id)
         return WasCommitted(txn.id)
 
     def keep(self, snapshot: Snapshot) -> None:

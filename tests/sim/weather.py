@@ -55,6 +55,12 @@ class Weather:
     store_hang_chance: float
     store_refuse_chance: float
     load_fail_chance: float
+    # the nodes among each other
+    mesh_delay_ms_max: int
+    mesh_loss_chance: float
+    mesh_double_chance: float
+    partition_mean_ms: int
+    failover_mean_ms: int
     # nodes and apps
     crash_mean_ms: int
     rebuild_chance: float
@@ -126,4 +132,9 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
         has_sloppy=random.random() < 0.25,
         has_stale_app=random.random() < 0.3,
         rest_mean_ms=mean(0.2, 500, 3_000),
+        mesh_delay_ms_max=random.choice((1, 20, 300)),
+        mesh_loss_chance=sometimes(0.5, 0.2),
+        mesh_double_chance=sometimes(0.4, 0.3),
+        partition_mean_ms=mean(0.4, 1_000, 8_000),
+        failover_mean_ms=mean(0.5, 1_000, 8_000),
     )

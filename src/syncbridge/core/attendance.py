@@ -12,11 +12,14 @@ from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core.effects import AnyEffect
 from syncbridge.core.events import AnyEvent
-from syncbridge.core.ids import ConnectionId
+from syncbridge.core.ids import ConnectionId, DeviceId
 from syncbridge.core.messages import SignalMessage
 
 if TYPE_CHECKING:
     from syncbridge.core.session import SessionMachine
+
+RENEWALS = 2
+"""So often in a heartbeat other nodes hear of the active device: of a live one they know no silence of two of them."""
 
 
 def _on_member_left(machine: SessionMachine, event: on.MemberLeft, now_ms: int) -> list[AnyEffect]:
@@ -33,13 +36,23 @@ def leave(machine: SessionMachine, connection: ConnectionId, *, heard_at: int, c
     device = machine.members.leave(connection)
     if device is None:
         return []
-    log = machine.log
+    log, members = machine.log, machine.members
     if log is not None:
         log.heard[device] = max(log.heard.get(device, 0), heard_at)
+    # A device that went to another node is no less online than before.
+    said = [] if device in members.elsewhere else _news_of(machine, device)
+    said.append(do.Noted("left", device, cause, {"heard_at": heard_at}))
+    if machine.is_shared and not members.is_here(device):
+        said.append(do.Absent(device, heard_at))
+    return said
+
+
+def _news_of(machine: SessionMachine, device: DeviceId) -> list[AnyEffect]:
+    """The others hear whether the device is online now."""
+    log = machine.log
     # Who is active by a commit in flight is not so yet, and must not be said.
     holder = machine.batch.mark if machine.batch is not None else log
     said = machine.members.presence(machine.session, device, holder.active if holder is not None else None)
-    said.append(do.Noted("left", device, cause, {"heard_at": heard_at}))
     batch = machine.batch
     if batch is not None and log is not None and any(type(there) is on.MemberJoined for there in batch.events):
         # A join in flight, its own or another's, is about to say that it is here.
@@ -68,7 +81,40 @@ def _on_signal(machine: SessionMachine, event: on.SignalReceived, _now_ms: int) 
         return []
     others = [there for there in machine.members.by_connection if there != event.connection]
     signal = SignalMessage(machine.session, event.device, event.message.data)
-    return [do.Broadcast(signal, others, is_droppable=True)] if others else []
+    said: list[AnyEffect] = [do.Broadcast(signal, others, is_droppable=True)] if others else []
+    return [*said, do.Relay(event.device, signal)] if machine.members.elsewhere else said
+
+
+# -- other nodes ------------------------------------------------------------------------------------------------
+
+
+def _on_seen_elsewhere(machine: SessionMachine, event: on.SeenElsewhere, now_ms: int) -> list[AnyEffect]:
+    """Who came or went at other nodes is told to the members here, once: not who is here as well, and moves."""
+    members, log = machine.members, machine.log
+    before, members.elsewhere = members.elsewhere, dict(event.devices)
+    said: list[AnyEffect] = []
+    for device in sorted(before.keys() ^ event.devices.keys()):
+        if device in before and log is not None:
+            log.heard[device] = max(log.heard.get(device, 0), before[device])
+        if not members.is_here(device):
+            said += _news_of(machine, device)
+    if not before and event.devices:
+        said += on_heard_timer(machine, now_ms)
+    return said
+
+
+def on_heard_timer(machine: SessionMachine, now_ms: int) -> list[AnyEffect]:
+    """While others follow elsewhere, they hear that the active device is heard here: a take there reckons with it."""
+    members, log = machine.members, machine.log
+    if not members.elsewhere or not machine.is_shared:
+        return []
+    said: list[AnyEffect] = [do.SetTimer("heard", now_ms + machine.limits.heartbeat_ms // RENEWALS)]
+    if log is not None and log.active is not None and members.is_here(log.active):
+        said.append(do.Present(DeviceId(log.active)))
+    return said
+
+
+# -- the roster -------------------------------------------------------------------------------------------------
 
 
 def _with_roster(waiting: AnyEvent, news: on.RosterChanged) -> AnyEvent:
@@ -82,4 +128,5 @@ HANDLERS: dict[type, Callable[[SessionMachine, Any, int], list[AnyEffect]]] = {
     on.MemberLagging: _on_member_lagging,
     on.RosterChanged: _on_roster_changed,
     on.SignalReceived: _on_signal,
+    on.SeenElsewhere: _on_seen_elsewhere,
 }

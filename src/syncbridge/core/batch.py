@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from syncbridge._ext import measure
 from syncbridge.core.digest import state_hash
-from syncbridge.core.effects import AnyEffect, Deliver, Measured, Noted, Send, StateView
+from syncbridge.core.effects import AnyEffect, Deliver, Measured, Noted, Present, Send, StateView
 from syncbridge.core.entry import Entry, HandoffNote, Position, Txn
 from syncbridge.core.events import AnyEvent, MemberJoined
 from syncbridge.core.ids import ConnectionId, DeviceId, JsonObject
 from syncbridge.core.log import SessionLog
 from syncbridge.core.members import Member
 from syncbridge.core.messages import Ack, Joined, WaitingOffer
-from syncbridge.core.playhead import KEY
 
 if TYPE_CHECKING:
     from syncbridge.core.session import SessionMachine
@@ -121,6 +120,8 @@ class Batch:
         for effect in self.effects:
             if isinstance(effect, Deliver):
                 said.append(Deliver(effect.entries, [there for there in effect.connections if there in here]))
+            elif isinstance(effect, Present) and not self.machine.members.is_here(effect.device):
+                continue
             elif not isinstance(effect, Send) or effect.connection in here or not isinstance(effect.message, _NEWS):
                 said.append(effect)
         return said
@@ -204,11 +205,6 @@ class Batch:
             offer=None if offer is None else WaitingOffer(offer.id, offer.source, str(offer.target), offer.expires_at),
             ref=ref,
         )
-
-    def playhead(self) -> JsonObject | None:
-        """The anchor as it stands in the state."""
-        value = self.log.state.get(KEY)
-        return value if type(value) is dict else None
 
     def view(
         self, *, handoff: str = "", uncertainty_ms: int = 0, is_waiting: bool = False, undone_by: int = 0

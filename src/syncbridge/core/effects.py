@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import ConnectionId, DeviceId, JsonObject, RequestId
-from syncbridge.core.messages import ServerMessage
+from syncbridge.core.messages import ServerMessage, SignalMessage
 
 NoteKind = Literal["joined", "caught_up", "left", "refused", "handoff", "clock", "broken"]
 
@@ -22,9 +22,19 @@ class Load(Effect, frozen=True):
 
 
 class Commit(Effect, frozen=True):
-    """Submit the transaction; answered by `Committed`, `Conflicted`, `OutcomeUnknown`, `EpochChanged` or `Fenced`."""
+    """Submit the transaction; answered by `Committed`, `Conflicted`, `OutcomeUnknown`, `EpochChanged`, `Fenced`
+    or `FellBehind`."""
 
     txn: Txn
+
+
+class PutBack(Effect, frozen=True):
+    """Give the store what it lost; answered by `PutBackDone` or `PutBackFailed`. See `ports.Held`."""
+
+    snapshot: Snapshot
+    entries: list[Entry]
+    digests: list[int]
+    txns: list[str]
 
 
 class Send(Effect, frozen=True):
@@ -54,6 +64,26 @@ class Broadcast(Effect, frozen=True):
     message: ServerMessage
     connections: list[ConnectionId]
     is_droppable: bool = False
+
+
+class Relay(Effect, frozen=True):
+    """Passing data of a device here, for the session's devices at other nodes."""
+
+    device: DeviceId
+    message: SignalMessage
+
+
+class Present(Effect, frozen=True):
+    """The other nodes hear that the device follows here, and when it was heard."""
+
+    device: DeviceId
+
+
+class Absent(Effect, frozen=True):
+    """The other nodes hear that it does so no more."""
+
+    device: DeviceId
+    heard_at: int
 
 
 class DropMember(Effect, frozen=True):
@@ -146,10 +176,14 @@ class WriteSnapshot(Effect, frozen=True):
 AnyEffect = (
     Load
     | Commit
+    | PutBack
     | Send
     | SendToDevice
     | Deliver
     | Broadcast
+    | Relay
+    | Present
+    | Absent
     | DropMember
     | SetTimer
     | Reply

@@ -151,6 +151,9 @@ class Txn(Struct, frozen=True, gc=False):
     ``claims`` says through which connection each device that joins pushes from now on, ``held`` through which those
     pushed that ``entries`` are of: of a device's connections, at whatever nodes, only the one that claimed last gets
     anything committed. Both are empty where no other node could.
+
+    ``expected_at`` is when the entry at ``expected`` was committed, as whoever made this knows it (0: not known). A
+    store that may lose the end of a log compares it too: at the same version may stand another entry by now.
     """
 
     id: TxnId
@@ -166,3 +169,4 @@ class Txn(Struct, frozen=True, gc=False):
     snapshot: Snapshot | None = None
     claims: dict[DeviceId, ConnectionId] = {}
     held: dict[DeviceId, ConnectionId] = {}
+    expected_at: int = 0

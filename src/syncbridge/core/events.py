@@ -81,11 +81,51 @@ class Fenced(Event, frozen=True):
     devices: list[DeviceId]
 
 
-class EntriesSeen(Event, frozen=True):
-    """Entries that another node committed, as its channel told."""
+class FellBehind(Event, frozen=True):
+    """The store lost the end of the log: its head lies before what the transaction builds on. It may be put back."""
 
+    txn: TxnId
+
+
+class PutBackDone(Event, frozen=True):
+    """The store's log reaches as far as was held here, or further: ``version`` is its head."""
+
+    version: int
+
+
+class PutBackFailed(Event, frozen=True):
+    """It could not be put back: ``code`` is `forked` (the log went another way), `not_found` or `unavailable`."""
+
+    code: str
+
+
+# -- other nodes ------------------------------------------------------------------------------------------------
+
+
+class EntriesSeen(Event, frozen=True):
+    """Entries that a node committed, perhaps this one, as the session's channel told.
+
+    "" where ``txn`` is not known; ``previous_at`` is when the entry before them was committed (0: not known).
+    """
+
+    epoch: str
     entries: list[Entry]
     digests: list[int]
+    txn: str = ""
+    previous_at: int = 0
+
+
+class HeadSeen(Event, frozen=True):
+    """The log's head as somebody found it in the store; ``version`` 0: there is no such log."""
+
+    epoch: str
+    version: int
+
+
+class SeenElsewhere(Event, frozen=True):
+    """The devices that follow the session at other nodes, all of them, and when each was heard there."""
+
+    devices: dict[DeviceId, int]
 
 
 # -- devices ----------------------------------------------------------------------------------------------------
@@ -314,7 +354,12 @@ AnyEvent = (
     | OutcomeUnknown
     | EpochChanged
     | Fenced
+    | FellBehind
+    | PutBackDone
+    | PutBackFailed
     | EntriesSeen
+    | HeadSeen
+    | SeenElsewhere
     | MemberJoined
     | MemberLeft
     | MemberLagging

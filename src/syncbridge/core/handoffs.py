@@ -86,17 +86,18 @@ def transfer(
     *,
     device: str,
     heard_at: int | None,
-    is_source_here: bool,
+    is_source_online: bool,
+    silent_ms_max: int,
     limits: Limits,
     now_ms: int,
 ) -> Entry:
     """The `handoff` entry that makes ``note.target`` the active device.
 
     ``heard_at``: when the source was last heard, None when nobody can say: then its last word is what it wrote into
-    the log, for what others wrote says nothing of it. ``is_source_here``: it is connected. The
+    the log, for what others wrote says nothing of it. ``is_source_online``: it is connected. The
     playhead of a source heard within two heartbeats goes on; of another it is taken up where it was when last heard.
-    The uncertainty is the source's silence in ms of playing, and 0 for one that is here and was heard within a
-    heartbeat. Raises SessionEnded.
+    The uncertainty is the source's silence in ms of playing, and 0 for one that is online and was heard within
+    ``silent_ms_max``. Raises SessionEnded.
     """
     check_takeable(log)
     ops = []
@@ -111,7 +112,7 @@ def transfer(
         # new owner, whose player may never start, cannot fall behind it.
         carried = Anchor(there, anchor.rate, now_ms, anchor.duration)
         ops = [{"op": "replace", "path": POINTER, "value": carried.as_json()}]
-        if not is_source_here or silent_ms > limits.heartbeat_ms:
+        if not is_source_online or silent_ms > silent_ms_max:
             uncertainty_ms = int(silent_ms * anchor.rate)
     return Entry(
         version=log.version + 1,

@@ -84,7 +84,11 @@ def _tried(state: JsonObject, ops: list[Op]) -> JsonObject:
 
 
 class SessionLog:
-    """See the module's text. ``works`` are each device's last pushes, oldest first, as far as this process saw them."""
+    """See the module's text. ``works`` are each device's last pushes, oldest first, as far as this process saw them.
+
+    ``txns`` are the transactions of entries by their versions, as far as known: where nodes share the log, two that
+    hold another one at the same version hold two logs.
+    """
 
     __slots__ = (
         "account",
@@ -110,6 +114,7 @@ class SessionLog:
         "state",
         "status",
         "title",
+        "txns",
         "updated_at",
         "version",
         "works",
@@ -141,6 +146,7 @@ class SessionLog:
             device: deque(settled) for device, settled in snapshot.settled.items()
         }
         self.works: dict[str, deque[Work]] = {}
+        self.txns: dict[int, str] = {}
         self.entries: deque[Entry] = deque()
         self.checkpoints: list[tuple[int, JsonObject]] = [(snapshot.version, snapshot.state)]
 
@@ -215,6 +221,7 @@ class SessionLog:
         while self.floor < floor:
             self.entries.popleft()
             self.floor += 1
+            self.txns.pop(self.floor, None)
 
     def mark(self) -> Mark:
         """Where we are now, for `rollback`."""
@@ -286,35 +293,43 @@ class SessionLog:
         settled = self.settled.get(device)
         return settled[-1].seq if settled else 0
 
-    def snapshot(self) -> Snapshot:
-        """All of it at the head; shares the state, which nobody changes."""
+    def digests_up_to(self, version: int) -> list[int]:
+        """The body digests of the entries held up to ``version``, in step; 0 where none is remembered any more."""
+        known = {one.version: one.digest for settled in self.settled.values() for one in settled}
+        return [known.get(at, 0) for at in range(self.floor + 1, version + 1)]
+
+    def snapshot(self, mark: Mark | None = None) -> Snapshot:
+        """All of it at the head, or at ``mark`` behind it; shares the state, which nobody changes."""
+        at = self.mark() if mark is None else mark
         return Snapshot(
             session=self.session,
             account=self.account,
             type=self.kind,
             epoch=self.epoch,
-            version=self.version,
-            at=self.updated_at,
+            version=at.version,
+            at=at.updated_at,
             created_at=self.created_at,
-            state=self.state,
-            size=self.size,
-            fence=self.fence,
-            active=self.active,
-            status=self.status,
-            settled={
-                device: list(settled)[-self.limits.inflight_max :]
-                for device, settled in self.settled.items()
-                if settled
-            },
-            seek_version=self.seek_version,
-            seek_device=self.seek_device,
-            playhead_version=self.playhead_version,
-            fence_version=self.fence_version,
+            state=at.state,
+            size=at.size,
+            fence=at.fence,
+            active=at.active,
+            status=at.status,
+            settled={device: settled for device in self.settled if (settled := self._settled_at(device, at.version))},
+            seek_version=at.seek_version,
+            seek_device=at.seek_device,
+            playhead_version=at.playhead_version,
+            fence_version=at.fence_version,
             heard=dict(self.heard),
-            offer=self.offer,
-            offer_version=self.offer_version,
+            offer=at.offer,
+            offer_version=at.offer_version,
             title=self.title,
         )
+
+    def _settled_at(self, device: str, version: int) -> list[Settled]:
+        settled = list(self.settled[device])
+        if settled and settled[-1].version > version:
+            settled = [one for one in settled if one.version <= version]
+        return settled[-self.limits.inflight_max :]
 
 
 def founding(

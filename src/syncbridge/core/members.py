@@ -24,18 +24,19 @@ class Member:
 
 
 class Members:
-    """The members of one session and the account's roster of devices."""
+    """The members of one session, the account's roster of devices, and who follows at other nodes (heard when)."""
 
-    __slots__ = ("by_connection", "roster")
+    __slots__ = ("by_connection", "elsewhere", "roster")
 
     def __init__(self) -> None:
         self.by_connection: dict[ConnectionId, Member] = {}
         self.roster: dict[str, DeviceInfo] = {}
+        self.elsewhere: dict[DeviceId, int] = {}
 
     def join(self, connection: ConnectionId, device: DeviceId, version: int, now_ms: int) -> bool:
         """It follows from ``version`` on; True when the device was not here before."""
         before = self.by_connection.get(connection)
-        is_new = all(member.device != device for member in self.by_connection.values())
+        is_new = not self.has_device(device)
         self.by_connection[connection] = Member(device, version, now_ms if before is None else before.since)
         return is_new
 
@@ -45,8 +46,16 @@ class Members:
         return None if member is None else member.device
 
     def has_device(self, device: str | None) -> bool:
-        """The device follows on some connection."""
+        """The device follows on some connection, here or at another node."""
+        return self.is_here(device) or device in self.elsewhere
+
+    def is_here(self, device: str | None) -> bool:
+        """It follows on a connection of this node."""
         return any(member.device == device for member in self.by_connection.values())
+
+    def connection_of(self, device: str | None) -> ConnectionId | None:
+        """The connection by which the device follows here, the newest one; None where it does not."""
+        return next((there for there, member in reversed(self.by_connection.items()) if member.device == device), None)
 
     def lag(self, connection: ConnectionId) -> None:
         """It is told nothing more until it has drained."""
@@ -93,11 +102,6 @@ class Members:
         before.is_lagging = before.is_lagging or member.is_lagging
         self.by_connection[connection] = before
 
-    def hold(self) -> None:
-        """Nobody is told anything until the log is read again."""
-        for member in self.by_connection.values():
-            member.is_lagging = True
-
     def forget_positions(self) -> None:
         """The log is another one: what members hold is void."""
         for member in self.by_connection.values():
@@ -126,8 +130,9 @@ class Members:
 
     def devices(self, active: str | None) -> list[DevicePresence]:
         """Every device of the account, as a member sees it."""
-        here = {member.device for member in self.by_connection.values()}
+        there = {member.device for member in self.by_connection.values()} | self.elsewhere.keys()
+        strangers = [DeviceInfo(device) for device in self.elsewhere if device not in self.roster]
         return [
-            DevicePresence(info.id, info.name, info.platform, info.id in here, info.id == active)
-            for info in self.roster.values()
+            DevicePresence(info.id, info.name, info.platform, info.id in there, info.id == active)
+            for info in (*self.roster.values(), *strangers)
         ]

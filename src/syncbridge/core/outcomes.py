@@ -6,7 +6,8 @@ answer         what the machine does
 Committed      says what the batch earned: acks, entries, joins, replies, in the order of the queue
 Conflicted     takes the batch back, adopts what others committed, works the same queue again (bounded)
 OutcomeUnknown submits the very same transaction again, after a while that doubles
-EpochChanged   takes the batch back and loads the log again; members get a snapshot
+EpochChanged   takes the batch back and loads the log again; where it is another one, members get a snapshot
+FellBehind     puts back what the store lost (`core.recovery`), then submits the very same transaction again
 Fenced         takes the batch back, lets go of connections whose devices went to another node, works the rest again
 ============== ===================================================================================================
 """
@@ -25,7 +26,7 @@ from syncbridge.core.batch import Batch
 from syncbridge.core.effects import AnyEffect
 from syncbridge.core.log import SessionLog
 from syncbridge.core.messages import Left
-from syncbridge.core.recovery import adopt
+from syncbridge.core.recovery import adopt, goes_on, heed, put_back, read_again
 from syncbridge.core.session_state import SessionState
 
 if TYPE_CHECKING:
@@ -44,21 +45,34 @@ def _on_loaded(machine: SessionMachine, event: on.Loaded, now_ms: int) -> list[A
     except errors.SyncBridgeError:
         return _on_load_failed(machine, on.LoadFailed(errors.StateDamaged.code), now_ms)
     log.trim()
-    is_same_log = machine.log is not None and machine.log.epoch == log.epoch
-    if machine.log is not None and is_same_log:
-        log.works = machine.log.works  # what devices had made is no less true of the log read again
-    elif machine.log is not None:
-        machine.members.forget_positions()
-    machine.log = log
+    old, machine.state = machine.log, SessionState.LIVE
+    if old is not None and machine.is_shared and log.epoch == old.epoch and log.version < old.version:
+        return put_back(machine)
+    if old is not None and goes_on(old, log):
+        later = [pair for pair in zip(event.entries, event.digests, strict=True) if pair[0].version > old.version]
+        said = adopt(machine, [entry for entry, _ in later], [digest for _, digest in later])
+    else:
+        said = _replace(machine, log, now_ms)
+        machine.since_snapshot = len(event.entries)
+    return said + heed(machine) + machine.go_on(now_ms)
+
+
+def _replace(machine: SessionMachine, log: SessionLog, now_ms: int) -> list[AnyEffect]:
+    """The log is this one from now on; what members hold of another one is void, and they are caught up."""
+    old, machine.log = machine.log, log
     machine.kind = machine.types.get(log.kind) or machine.types["custom"]
-    machine.state = SessionState.LIVE
-    machine.since_snapshot = len(event.entries)
+    reason = "epoch"
+    if old is not None and old.epoch == log.epoch and old.version < log.floor:
+        # So much was missed that nothing contradicts ours: what devices had made is no less true.
+        log.works, reason = old.works, "missed"
+    elif old is not None:
+        machine.members.forget_positions()
     said: list[AnyEffect] = []
     for connection in list(machine.members.by_connection):
-        said += Batch(machine, log, now_ms).catch_up(connection, "missed" if is_same_log else "epoch")
+        said += Batch(machine, log, now_ms).catch_up(connection, reason)
     if log.offer is not None:
         said.append(do.SetTimer("offer", log.offer.expires_at))
-    return said + (machine.pump(now_ms) if machine.queue else machine.rest(now_ms))
+    return said
 
 
 def _on_load_failed(machine: SessionMachine, event: on.LoadFailed, now_ms: int) -> list[AnyEffect]:
@@ -66,6 +80,9 @@ def _on_load_failed(machine: SessionMachine, event: on.LoadFailed, now_ms: int) 
         return []
     fault = errors.by_code()[event.code]()
     said: list[AnyEffect] = []
+    if isinstance(fault, errors.Unavailable) and machine.log is not None and machine.is_shared:
+        # Nothing that members hold is in doubt for it: they stay, and what they ask is answered meanwhile.
+        return [*machine.give_up(), do.SetTimer("recover", now_ms + machine.back_off())]
     waiting: list[Any] = list(machine.queue)
     machine.queue.clear()
     for event_ in waiting:
@@ -89,9 +106,12 @@ def _on_committed(machine: SessionMachine, event: on.Committed, now_ms: int) -> 
     machine.lost_races = machine.backoff_ms = 0
     machine.joining.difference_update(batch.joined_by)
     log.trim()
+    if machine.is_shared:
+        log.txns.update((entry.version, batch.txn.id) for entry in batch.entries)
     said = batch.said()
-    said += machine.pump(now_ms) if machine.queue else machine.rest(now_ms)
-    return said
+    if machine.seen:
+        said += heed(machine)
+    return said + machine.go_on(now_ms)
 
 
 def _on_conflicted(machine: SessionMachine, event: on.Conflicted, now_ms: int) -> list[AnyEffect]:
@@ -100,7 +120,7 @@ def _on_conflicted(machine: SessionMachine, event: on.Conflicted, now_ms: int) -
         return []
     machine.take_back()
     said: list[AnyEffect] = adopt(machine, event.entries, event.digests)
-    return _race_lost(machine, now_ms, said)
+    return _race_lost(machine, now_ms, said + heed(machine))
 
 
 def _race_lost(machine: SessionMachine, now_ms: int, said: list[AnyEffect]) -> list[AnyEffect]:
@@ -112,7 +132,7 @@ def _race_lost(machine: SessionMachine, now_ms: int, said: list[AnyEffect]) -> l
     if machine.lost_races > machine.limits.retry_conflicts_max:
         machine.lost_races = 0
         said += machine.give_up()
-    return said + machine.pump(now_ms)
+    return said + machine.go_on(now_ms)
 
 
 def _on_fenced(machine: SessionMachine, event: on.Fenced, now_ms: int) -> list[AnyEffect]:
@@ -136,18 +156,20 @@ def _on_fenced(machine: SessionMachine, event: on.Fenced, now_ms: int) -> list[A
 def _on_unknown(machine: SessionMachine, event: on.OutcomeUnknown, now_ms: int) -> list[AnyEffect]:
     if machine.batch is None or machine.batch.txn is None or machine.batch.txn.id != event.txn:
         return []
-    limits = machine.limits
-    machine.backoff_ms = min(max(limits.retry_first_ms, machine.backoff_ms * 2), limits.retry_last_ms)
-    return [do.SetTimer("resubmit", now_ms + machine.backoff_ms)]
+    return [do.SetTimer("resubmit", now_ms + machine.back_off())]
 
 
 def _on_epoch_changed(machine: SessionMachine, event: on.EpochChanged, now_ms: int) -> list[AnyEffect]:
     if machine.batch is None or machine.batch.txn is None or machine.batch.txn.id != event.txn:
         return []
     machine.take_back()
-    machine.state = SessionState.LOADING
-    machine.members.hold()
-    return [do.Load()]
+    return read_again(machine)
+
+
+def _on_fell_behind(machine: SessionMachine, event: on.FellBehind, now_ms: int) -> list[AnyEffect]:
+    if machine.batch is None or machine.batch.txn is None or machine.batch.txn.id != event.txn:
+        return []
+    return put_back(machine)
 
 
 def on_store_silent(machine: SessionMachine, now_ms: int) -> list[AnyEffect]:
@@ -174,4 +196,5 @@ HANDLERS: dict[type, Callable[[SessionMachine, Any, int], list[AnyEffect]]] = {
     on.OutcomeUnknown: _on_unknown,
     on.EpochChanged: _on_epoch_changed,
     on.Fenced: _on_fenced,
+    on.FellBehind: _on_fell_behind,
 }

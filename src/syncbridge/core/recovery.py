@@ -1,47 +1,192 @@
-"""A log that moves by itself: what other nodes committed is adopted, and what was missed is read again."""
+"""A log that moves by itself: other nodes append to it, and a store may lose its end.
+
+Everything that is heard of the log from outside comes to one of four verdicts, whatever told it (a message of another
+node, a look at the store's head, an answer to a commit):
+
+========= ================================= =======================================================================
+verdict   the sign                          what follows
+========= ================================= =======================================================================
+next      the versions after ours           adopted: members are told as on the node that committed them
+missed    a version past the next one       read again, and what is new in it is adopted
+lost      the store's head is below ours    put back from what is held here, under the same epoch and versions;
+                                            then everything goes on, and no device notices
+forked    another epoch, or other entries   read again whole; members get a snapshot, for what they hold is not the log
+          at versions that we hold
+========= ================================= =======================================================================
+
+While a commit is in flight, or the log is being read, what is heard waits: the answer may already hold it, and often
+the message of another node overtakes the answer to what stands before it.
+
+Two logs are told apart by the transactions at their newest common version where both are known, else by the entries.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from syncbridge import errors
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
+from syncbridge.core import handoff_news
 from syncbridge.core.effects import AnyEffect
+from syncbridge.core.entry import Entry
+from syncbridge.core.log import SessionLog
 from syncbridge.core.session_state import SessionState
 
 if TYPE_CHECKING:
     from syncbridge.core.session import SessionMachine
 
+SEEN_WAITING_MAX = 32
+"""Messages that wait for a commit's answer; an older one gives way, and its entries are read from the log."""
+
+
+# -- what other nodes tell --------------------------------------------------------------------------------------
+
 
 def _on_entries_seen(machine: SessionMachine, event: on.EntriesSeen, now_ms: int) -> list[AnyEffect]:
-    if machine.state is not SessionState.LIVE or machine.batch is not None:
-        return []  # the commit's own answer, or the load, tells
-    return adopt(machine, event.entries, event.digests)
+    if not event.entries:
+        return []
+    machine.seen.append(event)
+    return heed(machine)
 
 
-def adopt(machine: SessionMachine, entries: list[Any], digests: list[int]) -> list[AnyEffect]:
-    """Entries that others committed; a gap means that the log must be read again."""
-    log = machine.log
+def heed(machine: SessionMachine) -> list[AnyEffect]:
+    """What was heard meanwhile is judged, unless something is under way still."""
+    said: list[AnyEffect] = []
+    while machine.seen and machine.state is SessionState.LIVE and machine.batch is None:
+        event = machine.seen.popleft()
+        log = machine.log
+        assert log is not None
+        if event.epoch != log.epoch or _is_fork(log, event):
+            said += read_again(machine)
+        else:
+            said += adopt(machine, event.entries, event.digests, event.txn)
+    return said
+
+
+def _is_fork(log: SessionLog, event: on.EntriesSeen) -> bool:
+    """One of these entries, or the one before them, stands otherwise in our log; none is judged that we forgot."""
+    for entry in reversed(event.entries):
+        held = log.entry(entry.version)
+        if held is not None:
+            known = log.txns.get(entry.version, "")
+            return known != event.txn if known and event.txn else held != entry
+    is_next = event.entries[0].version == log.version + 1
+    return is_next and event.previous_at not in (0, log.updated_at)
+
+
+def adopt(machine: SessionMachine, entries: list[Entry], digests: list[int], txn: str = "") -> list[AnyEffect]:
+    """What others committed is in the log, and members are told; where there is a gap, the log is read again."""
+    log, members = machine.log, machine.members
     assert log is not None
-    fresh = []
+    said: list[AnyEffect] = []
+    there = members.receivers()
+    run: list[Entry] = []
+    is_gap = False
     for entry, digest in zip(entries, digests, strict=True):
         if entry.version <= log.version:
             continue
         if entry.version != log.version + 1:
-            machine.state = SessionState.LOADING
-            machine.members.hold()
-            return [do.Load()]
-        log.append(entry, digest)
-        fresh.append(entry)
+            is_gap = True
+            break
+        offer = log.offer
+        try:
+            log.append(entry, digest)
+        except errors.PatchError:
+            is_gap = True  # it was sound where it was committed: it follows another state than ours
+            break
+        if txn:
+            log.txns[entry.version] = txn
+        machine.since_snapshot += 1
+        run.append(entry)
+        news = handoff_news.of_adopted(log, members, entry, offer)
+        if news:
+            said += [do.Deliver(run, there), *news] if there else news
+            run = []
+    if run and there:
+        said.append(do.Deliver(run, there))
     log.trim()
-    machine.since_snapshot += len(fresh)
-    there = machine.members.receivers()
-    machine.members.advance(log.version)
-    said: list[AnyEffect] = [do.Deliver(fresh, there)] if fresh and there else []
-    if log.offer is not None and fresh:
-        said.append(do.SetTimer("offer", log.offer.expires_at))
-    return said
+    members.advance(log.version)
+    return said + read_again(machine) if is_gap else said
 
 
-HANDLERS: dict[type, Callable[[SessionMachine, Any, int], list[AnyEffect]]] = {on.EntriesSeen: _on_entries_seen}
+def _on_head_seen(machine: SessionMachine, event: on.HeadSeen, now_ms: int) -> list[AnyEffect]:
+    log = machine.log
+    if log is None or machine.state is not SessionState.LIVE or machine.batch is not None:
+        return []  # what is under way is answered by the same store
+    if event.version and (event.epoch != log.epoch or event.version > log.version):
+        return read_again(machine)
+    return put_back(machine) if event.version < log.version else []
+
+
+# -- reading again ----------------------------------------------------------------------------------------------
+
+
+def read_again(machine: SessionMachine) -> list[AnyEffect]:
+    """All waits until the log was read; no batch is in flight."""
+    machine.state = SessionState.LOADING
+    return [do.Load()]
+
+
+def goes_on(old: SessionLog, new: SessionLog) -> bool:
+    """``new`` is ``old`` and what came since, and its entries reach back to the head of ``old``."""
+    at = old.version
+    if new.epoch != old.epoch or not new.floor <= at <= new.version:
+        return False
+    held, read = old.entry(at), new.entry(at)
+    return (held is None or read is None or held == read) and new.state_at(at) == old.state
+
+
+# -- putting back -----------------------------------------------------------------------------------------------
+
+
+def put_back(machine: SessionMachine) -> list[AnyEffect]:
+    """The store is given what is committed as far as it is held here; all waits for its answer."""
+    log, batch = machine.log, machine.batch
+    assert log is not None
+    machine.state = SessionState.MENDING
+    mark = log.mark() if batch is None else batch.mark
+    entries = [entry for entry in log.entries if entry.version <= mark.version]
+    txns = [log.txns.get(entry.version, "") for entry in entries]
+    return [do.PutBack(log.snapshot(mark), entries, log.digests_up_to(mark.version), txns)]
+
+
+def _on_put_back_done(machine: SessionMachine, event: on.PutBackDone, now_ms: int) -> list[AnyEffect]:
+    log, batch = machine.log, machine.batch
+    if machine.state is not SessionState.MENDING or log is None:
+        return []
+    machine.state = SessionState.LIVE
+    machine.backoff_ms = 0
+    if batch is not None and batch.txn is not None:
+        return [do.Commit(batch.txn)]  # the very same: an earlier copy of it may be on its way yet
+    said = heed(machine)
+    if machine.state is SessionState.LIVE and event.version > log.version:
+        said += read_again(machine)
+    return said + machine.go_on(now_ms)
+
+
+def _on_put_back_failed(machine: SessionMachine, event: on.PutBackFailed, now_ms: int) -> list[AnyEffect]:
+    if machine.state is not SessionState.MENDING:
+        return []
+    if event.code == "unavailable":
+        said = machine.give_up() if machine.batch is None else []
+        return [*said, do.SetTimer("recover", now_ms + machine.back_off())]
+    if machine.batch is not None:
+        machine.take_back()
+    return read_again(machine)
+
+
+def on_timer(machine: SessionMachine) -> list[AnyEffect]:
+    """The store is asked again, where an answer is still wanted."""
+    if machine.state is SessionState.MENDING:
+        return put_back(machine)
+    return read_again(machine) if machine.state is SessionState.LOADING else []
+
+
+HANDLERS: dict[type, Callable[[SessionMachine, Any, int], list[AnyEffect]]] = {
+    on.EntriesSeen: _on_entries_seen,
+    on.HeadSeen: _on_head_seen,
+    on.PutBackDone: _on_put_back_done,
+    on.PutBackFailed: _on_put_back_failed,
+}

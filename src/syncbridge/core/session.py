@@ -9,6 +9,8 @@ state      means                                leaves by
 ========== ==================================== ===============================================================
 LOADING    the log is being read; all waits     Loaded -> LIVE; LoadFailed -> GONE, everybody is told
 LIVE       no commit, or one, is in flight      Unload (nobody follows), Deleted -> GONE; EpochChanged -> LOADING
+MENDING    the store lost the end of the log    PutBackDone -> LIVE; PutBackFailed -> LOADING
+           and is given it; all waits
 GONE       deleted, failed or unloaded          never; whatever comes is answered `not_found`
 ========== ==================================== ===============================================================
 
@@ -72,6 +74,7 @@ class SessionMachine:
         "members",
         "new_txn_id",
         "queue",
+        "seen",
         "session",
         "since_snapshot",
         "state",
@@ -98,6 +101,7 @@ class SessionMachine:
         self.members = Members()
         self.ledger = Ledger()
         self.queue: deque[AnyEvent] = deque()
+        self.seen: deque[on.EntriesSeen] = deque(maxlen=recovery.SEEN_WAITING_MAX)
         self.joining: set[ConnectionId] = set()
         self.batch: Batch | None = None
         self.lost_races = 0
@@ -195,12 +199,25 @@ class SessionMachine:
             snapshot=snapshot,
             claims=batch.claims,
             held=batch.held,
+            expected_at=batch.mark.updated_at if self.is_shared else 0,
         )
         if self.is_watching:
             return [do.Commit(batch.txn)]
         # One timer for many commits: it looks at whatever is in flight when it fires.
         self.is_watching = True
         return [do.Commit(batch.txn), do.SetTimer("store", now_ms + self.limits.store_timeout_ms)]
+
+    def go_on(self, now_ms: int) -> list[AnyEffect]:
+        """Whatever waited is worked, now that it can be; nothing where it cannot."""
+        if self.state is not SessionState.LIVE or self.batch is not None:
+            return []
+        return self.pump(now_ms) if self.queue else self.rest(now_ms)
+
+    def back_off(self) -> int:
+        """How long to wait before the store is asked again: twice as long as the last time, within bounds."""
+        limits = self.limits
+        self.backoff_ms = min(max(limits.retry_first_ms, self.backoff_ms * 2), limits.retry_last_ms)
+        return self.backoff_ms
 
     def rest(self, now_ms: int) -> list[AnyEffect]:
         """Timers that hold while nothing is in flight."""
@@ -254,8 +271,11 @@ class SessionMachine:
 
     def end(self, reason: str) -> list[AnyEffect]:
         self.state = SessionState.GONE
-        gone = self.members.clear()
         said: list[AnyEffect] = []
+        if self.is_shared and self.log is not None:
+            here = {member.device for member in self.members.by_connection.values()}
+            said += [do.Absent(device, self.log.heard.get(device, 0)) for device in sorted(here)]
+        gone = self.members.clear()
         for connection in gone:
             said += [do.Send(connection, Left(self.session, reason)), do.DropMember(connection)]
         return [*said, do.Unload()]
@@ -275,9 +295,13 @@ class SessionMachine:
             case "store":
                 return outcomes.on_store_silent(self, now_ms)
             case "resubmit":
-                if self.batch is None or self.batch.txn is None:
+                if self.batch is None or self.batch.txn is None or self.state is not SessionState.LIVE:
                     return []
                 return [do.Commit(self.batch.txn)]
+            case "recover":
+                return recovery.on_timer(self)
+            case "heard":
+                return attendance.on_heard_timer(self, now_ms)
             case "offer":
                 return self._enqueue(on.OfferExpired(), now_ms)
             case "idle":

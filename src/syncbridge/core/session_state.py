@@ -6,8 +6,9 @@ from enum import Enum
 
 
 class SessionState(Enum):
-    """Whether the log is being read, in use, or let go."""
+    """Whether the log is being read, in use, being put back into the store, or let go."""
 
     LOADING = "loading"
     LIVE = "live"
+    MENDING = "mending"
     GONE = "gone"

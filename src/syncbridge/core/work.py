@@ -11,11 +11,11 @@ from typing import Any
 
 from syncbridge import errors
 from syncbridge.core import events as on
-from syncbridge.core import work_conflicts, work_handoffs, work_requests
+from syncbridge.core import handoff_news, work_conflicts, work_handoffs, work_requests
 from syncbridge.core.admission import Change, admit
 from syncbridge.core.answers import error_about
 from syncbridge.core.batch import Batch
-from syncbridge.core.effects import DropMember, Measured, Noted, Send
+from syncbridge.core.effects import DropMember, Measured, Noted, Present, Send
 from syncbridge.core.entry import Entry
 from syncbridge.core.log import Work
 from syncbridge.core.members import Member
@@ -146,7 +146,7 @@ def _reject(batch: Batch, event: on.PushReceived, fault: errors.SyncBridgeError,
         version=log.version,
         fence=log.fence if is_owner_news else 0,
         active=log.active if is_owner_news else None,
-        playhead=batch.playhead() if is_owner_news else None,
+        playhead=handoff_news.playhead(log) if is_owner_news else None,
         epoch=log.epoch if needs_state or isinstance(fault, errors.EpochUnknown) else "",
         state=log.state if needs_state else None,
         expected_seq=expected_seq,
@@ -186,6 +186,8 @@ def join(batch: Batch, event: on.MemberJoined) -> None:
     batch.say(Noted("joined", event.device, joined.reason or joined.mode, detail))
     if position is not None:
         batch.say(Measured("continuity", 1, "lost" if joined.reason in ("epoch", "ahead") else "kept"))
+    if machine.is_shared:
+        batch.say(Present(event.device))
     if is_new:
         for news in members.presence(log.session, event.device, log.active):
             batch.say(news)
@@ -201,9 +203,10 @@ def drained(batch: Batch, event: on.MemberDrained) -> None:
 
 def arrived(batch: Batch, event: on.DeviceArrived) -> None:
     """A device came online: the offer that waits for it is told."""
-    offer = batch.log.offer
+    log = batch.log
+    offer = log.offer
     if offer is not None and offer.target == event.device and offer.expires_at > batch.now_ms:
-        batch.say(Send(event.connection, work_handoffs.prepare(batch, offer)))
+        batch.say(Send(event.connection, handoff_news.prepare(log, offer)))
 
 
 WORKERS: dict[type, Callable[[Batch, Any], None]] = {

@@ -9,30 +9,16 @@ import msgspec
 
 from syncbridge import errors
 from syncbridge.core import events as on
-from syncbridge.core import handoffs
+from syncbridge.core import handoff_news, handoffs
 from syncbridge.core.answers import error_about, subject_of
 from syncbridge.core.batch import Batch
 from syncbridge.core.effects import Measured, Noted, Send, SendToDevice, SetTimer
-from syncbridge.core.entry import HandoffNote, Position
+from syncbridge.core.entry import HandoffNote
 from syncbridge.core.ids import DeviceId, HandoffId
-from syncbridge.core.messages import HandoffDone, HandoffFailed, HandoffOffered, HandoffPrepare
+from syncbridge.core.messages import HandoffDone, HandoffOffered
 
 CONTINUITY_MS_MAX = 50
 """So far a playhead may jump without a person noticing that the session was handed over."""
-
-
-def prepare(batch: Batch, note: HandoffNote) -> HandoffPrepare:
-    """What the target of a waiting offer is told."""
-    log = batch.log
-    return HandoffPrepare(
-        session=log.session,
-        handoff=note.id,
-        source=note.source,
-        position=Position(log.epoch, log.version),
-        expires_at=note.expires_at,
-        kind=log.kind,
-        playhead=batch.playhead(),
-    )
 
 
 def place_offer(
@@ -53,7 +39,7 @@ def place_offer(
     note = entry.handoff
     assert note is not None
     batch.append(entry)
-    batch.say(SendToDevice(DeviceId(target), prepare(batch, note)))
+    batch.say(SendToDevice(DeviceId(target), handoff_news.prepare(log, note)))
     batch.say(SetTimer("offer", note.expires_at))
     return note, not is_here
 
@@ -67,8 +53,8 @@ def taken(batch: Batch, handoff: str, target: DeviceId, asked_at: int) -> Handof
 def transfer(batch: Batch, note: HandoffNote, *, device: str, heard_at: int | None, ref: str = "") -> int:
     """The handoff entry and its news; the uncertainty of the playhead, in ms."""
     machine, log = batch.machine, batch.log
-    source_here = machine.members.has_device(log.active)
-    heard = log.heard.get(log.active or "") if heard_at is None else heard_at
+    source, members = DeviceId(log.active or ""), machine.members
+    heard = members.elsewhere.get(source, log.heard.get(source)) if heard_at is None else heard_at
     before = log.offer
     started_at = note.began_at or batch.now_ms
     if before is not None and before.id == note.id:
@@ -80,7 +66,9 @@ def transfer(batch: Batch, note: HandoffNote, *, device: str, heard_at: int | No
         note,
         device=device,
         heard_at=heard,
-        is_source_here=source_here,
+        is_source_online=members.has_device(source),
+        # From another node comes word of it now and then; see `attendance.RENEWALS`.
+        silent_ms_max=machine.limits.heartbeat_ms * (1 if members.is_here(source) else 2),
         limits=machine.limits,
         now_ms=batch.now_ms,
     )
@@ -89,16 +77,7 @@ def transfer(batch: Batch, note: HandoffNote, *, device: str, heard_at: int | No
     batch.append(entry)
     if before is not None and before.id != note.id:
         _tell_failed(batch, before, "superseded")
-    done = HandoffDone(
-        session=log.session,
-        handoff=note.id,
-        fence=entry.fence,
-        active=str(note.target),
-        version=entry.version,
-        source=told.source,
-        playhead=batch.playhead(),
-        uncertainty_ms=told.uncertainty_ms,
-    )
+    done = handoff_news.done(log, entry, told)
     for connection, member in machine.members.by_connection.items():
         answers = ref and member.device == device
         batch.say(Send(connection, msgspec.structs.replace(done, ref=ref) if answers else done))
@@ -109,10 +88,10 @@ def transfer(batch: Batch, note: HandoffNote, *, device: str, heard_at: int | No
 
 def _tell_failed(batch: Batch, note: HandoffNote, reason: str) -> None:
     log, members = batch.log, batch.machine.members
-    failed = HandoffFailed(log.session, note.id, reason, log.active)
+    failed = handoff_news.failed(log, note, reason)
     for connection in members.by_connection:
         batch.say(Send(connection, failed))
-    if note.target is not None and not members.has_device(note.target):
+    if note.target is not None and not members.is_here(note.target):
         batch.say(SendToDevice(note.target, failed))
     batch.say(Measured("handoff_failed", 1, reason))
     if reason in ("superseded", "ended"):  # of the others an entry tells
@@ -178,7 +157,7 @@ def take(batch: Batch, event: on.TakeReceived) -> None:
                     fence=log.fence,
                     active=event.device,
                     version=log.fence_version,
-                    playhead=batch.playhead(),
+                    playhead=handoff_news.playhead(log),
                     ref=message.ref,
                 ),
             )

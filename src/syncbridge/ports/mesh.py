@@ -18,9 +18,18 @@ class Neighbour(Protocol):
     """This node, as the mesh tells it news; implemented by the runtime. Called in the loop's thread, never raises."""
 
     def entries_seen(
-        self, session: SessionId, epoch: str, entries: list[Entry], digests: list[int], txn: TxnId
+        self,
+        session: SessionId,
+        epoch: str,
+        entries: list[Entry],
+        digests: list[int],
+        txn: TxnId,
+        previous_at: int = 0,
     ) -> None:
-        """Somebody (perhaps this node) committed these: contiguous, in order; perhaps known already."""
+        """Somebody (perhaps this node) committed these: contiguous, in order; perhaps known already.
+
+        ``previous_at`` is the transaction's ``expected_at``: when the entry before them was committed (0: not told).
+        """
         ...
 
     def head_seen(self, session: SessionId, epoch: str, version: int) -> None:

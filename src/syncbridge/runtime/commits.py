@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from syncbridge.core.entry import Txn
-from syncbridge.core.events import AnyEvent, Committed, Conflicted, EpochChanged, Fenced, OutcomeUnknown
+from syncbridge.core.events import AnyEvent, Committed, Conflicted, EpochChanged, FellBehind, Fenced, OutcomeUnknown
 from syncbridge.core.ids import TxnId
 from syncbridge.ports import (
     Outcome,
@@ -15,6 +15,7 @@ from syncbridge.ports import (
     StateStore,
     Submission,
     Telemetry,
+    WasBehind,
     WasCommitted,
     WasConflict,
     WasFenced,
@@ -110,6 +111,8 @@ class Commits:
             event = EpochChanged(outcome.txn)
         elif isinstance(outcome, WasFenced):
             event = Fenced(outcome.txn, outcome.devices)
+        elif isinstance(outcome, WasBehind):
+            event = FellBehind(outcome.txn)
         elif isinstance(outcome, WasRefused) and outcome.code == "state_damaged":
             event = EpochChanged(outcome.txn)  # loading it says what is wrong with it, to everybody who follows
         else:

@@ -132,6 +132,8 @@ class ConnectionDriver:
         self.outlet = None
         self.timers.clear()
         self._engine.hub.closed(self)
+        if self.machine.account:
+            self._engine.mesh.depart(self.machine.account, self.machine.device, self.connection)
         cause = "closed" if reason == CLOSED_BY_DEVICE else "lost"
         # A machine that is closed has told why already; a code that the device chose is no fault of ours or its own.
         if self.machine.state is not ConnectionState.CLOSED and reason != CLOSED_BY_DEVICE and code in FRAMING_FAULTS:

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from syncbridge.core.connection_events import AnyConnectionEvent, Dismissed, SessionLost
 from syncbridge.core.effects import (
+    Absent,
     Broadcast,
     Commit,
     Deliver,
@@ -32,6 +33,9 @@ from syncbridge.core.effects import (
     Load,
     Measured,
     Noted,
+    Present,
+    PutBack,
+    Relay,
     Reply,
     Send,
     SendToDevice,
@@ -39,20 +43,23 @@ from syncbridge.core.effects import (
     Unload,
     WriteSnapshot,
 )
-from syncbridge.core.entry import Entry
 from syncbridge.core.events import (
     AnyEvent,
     Deleted,
     DeviceArrived,
     EntriesSeen,
     Event,
+    HeadSeen,
     Loaded,
     LoadFailed,
     MemberDrained,
     MemberLagging,
     MemberLeft,
     PushReceived,
+    PutBackDone,
+    PutBackFailed,
     RosterChanged,
+    SeenElsewhere,
     TimerFired,
 )
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, RequestId, SessionId
@@ -61,16 +68,21 @@ from syncbridge.core.playhead import of_state
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.limits import Limits
 from syncbridge.ports import (
+    Alone,
     Clock,
     FlightRecorder,
+    Forked,
     Gatekeeper,
+    Held,
     Incident,
+    Mesh,
     SessionDirectory,
     StateStore,
     StoredLog,
     StoreFault,
     Telemetry,
 )
+from syncbridge.ports import PutBack as LogPutBack
 from syncbridge.runtime.commits import Commits
 from syncbridge.runtime.driver import ConnectionDriver
 from syncbridge.runtime.hub import Hub
@@ -107,11 +119,13 @@ class Engine:
         recorder: FlightRecorder,
         new_id: Callable[[], str],
         types: dict[str, SessionType] | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
         self.limits = limits
         self.clock = clock
         self.call_at = call_at
         self.store = store
+        self.mesh: Mesh = mesh or Alone()
         self.gatekeeper = gatekeeper
         self.new_id = new_id
         self.types = SESSION_TYPES if types is None else types
@@ -131,10 +145,14 @@ class Engine:
         self._performers: dict[type[Any], Callable[[LiveSession, Any], None]] = {
             Load: self._load,
             Commit: lambda live, effect: self._commits.add(live, effect.txn),
+            PutBack: self._put_back,
             Send: self._send,
             SendToDevice: self._send_to_device,
             Deliver: self._deliver,
             Broadcast: self._broadcast,
+            Relay: self._relay,
+            Present: self._present,
+            Absent: lambda live, effect: self.mesh.absent(live.session, effect.device, effect.heard_at),
             DropMember: self._drop_member,
             SetTimer: self._set_timer,
             Reply: lambda _live, effect: self._answer(effect),
@@ -200,13 +218,9 @@ class Engine:
         """Nobody waits for this answer any more; the request may still take effect."""
         self._asked.pop(request, None)
 
-    def entries_seen(self, session: SessionId, entries: list[Entry], digests: list[int]) -> None:
-        """Another node committed these; a session that does not live here needs no telling."""
-        if session in self._sessions:
-            self.post_session(session, EntriesSeen(entries, digests))
-
     def announce(self, driver: ConnectionDriver, account: AccountId, device: DeviceId) -> None:
         """The device is found by ``driver``, an older connection of it is closed, and its waiting offers are told."""
+        self.mesh.arrive(account, device, driver.connection)
         older = self.hub.announced(driver, account, device)
         if older is not None:
             self.post_connection(older, Dismissed("device_replaced"))
@@ -311,6 +325,8 @@ class Engine:
         session = live.session
         self.telemetry.measured("machine_failures", 1.0, type(event).__name__)
         self._note_incident(live, Noted("broken", "", type(event).__name__, {}))
+        for device in sorted({member.device for member in live.machine.members.by_connection.values()}):
+            self.mesh.absent(session, device, self.now_ms)
         self._drop(live)
         frame = encode_message(Left(session, "internal"))
         for driver in list(self.hub.following(session)):
@@ -322,6 +338,9 @@ class Engine:
 
     def _drop(self, live: LiveSession) -> None:
         live.timers.clear()
+        if live.is_followed:
+            live.is_followed = False
+            self.mesh.unfollow(live.session)
         if self._sessions.get(live.session) is live:
             del self._sessions[live.session]
 
@@ -335,11 +354,26 @@ class Engine:
                 self._post_living(live, LoadFailed(answer.code))
             else:
                 live.account = answer.snapshot.account
+                if not live.is_followed and self._sessions.get(live.session) is live:
+                    live.is_followed = True
+                    self.mesh.follow(live.session)
                 self._post_living(live, Loaded(answer.snapshot, answer.entries, answer.digests))
 
         # What this session's last machine had committed, and was about to submit, stands in the log that is read.
         self._commits.submit()
         self.store.load(live.session, self.limits.resume_entries_max, done)
+
+    def _put_back(self, live: LiveSession, effect: PutBack) -> None:
+        def done(answer: LogPutBack | Forked | StoreFault) -> None:
+            if isinstance(answer, LogPutBack):
+                _logger.warning("session %s was put back into the store up to %d", live.session, answer.version)
+                self._post_living(live, PutBackDone(answer.version))
+            else:
+                code = "forked" if isinstance(answer, Forked) else answer.code
+                self._post_living(live, PutBackFailed(code))
+
+        self._commits.submit()
+        self.store.put_back(Held(effect.snapshot, effect.entries, effect.digests, effect.txns), done)
 
     def _send(self, live: LiveSession, effect: Send) -> None:
         driver = self.hub.by_connection.get(effect.connection)
@@ -351,7 +385,9 @@ class Engine:
 
     def _send_to_device(self, live: LiveSession, effect: SendToDevice) -> None:
         driver = self.hub.of_device(live.account, effect.device)
-        if driver is not None and driver.machine.reaches(live.session):
+        if driver is None:
+            self.mesh.tell(live.account, effect.device, live.session, encode_message(effect.message))
+        elif driver.machine.reaches(live.session):
             driver.send(effect.message)
 
     def _deliver(self, live: LiveSession, effect: Deliver) -> None:
@@ -372,6 +408,13 @@ class Engine:
             if driver is None or driver.outlet is None or (effect.is_droppable and driver.outlet.is_over_budget):
                 continue
             driver.outlet.send(frame)
+
+    def _relay(self, live: LiveSession, effect: Relay) -> None:
+        self.mesh.signal(live.session, effect.device, encode_message(effect.message))
+
+    def _present(self, live: LiveSession, effect: Present) -> None:
+        heard_at = self.heard_at(live.account, effect.device)
+        self.mesh.present(live.session, effect.device, self.now_ms if heard_at is None else heard_at)
 
     def _drop_member(self, live: LiveSession, effect: DropMember) -> None:
         driver = self.hub.by_connection.get(effect.connection)
@@ -394,6 +437,6 @@ class Engine:
 
 
 _NEVER_LOADS: Final[frozenset[type[Event]]] = frozenset(
-    {MemberLeft, MemberLagging, MemberDrained, RosterChanged, EntriesSeen, Deleted}
+    {MemberLeft, MemberLagging, MemberDrained, RosterChanged, EntriesSeen, HeadSeen, SeenElsewhere, Deleted}
 )
 """News for those who live here; a session that is not in memory has nobody whom they concern."""

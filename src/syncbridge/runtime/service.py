@@ -159,6 +159,7 @@ class LiveSessionService:
             raise errors.by_code()[fault.code]
 
     def gone(self, session: SessionId, reason: str) -> None:
+        self._engine.mesh.delete(session, reason)
         self._engine.post_session(session, Deleted(reason))
 
     def roster_changed(self, account: AccountId, roster: tuple[DeviceInfo, ...]) -> None:

@@ -25,11 +25,12 @@ _TOLD = ("connection", "device", "txn", "request", "name", "code")
 class LiveSession:
     """A loaded, or loading, session of this node. A dropped one is never called again."""
 
-    __slots__ = ("account", "fanout", "machine", "recent", "session", "timers")
+    __slots__ = ("account", "fanout", "is_followed", "machine", "recent", "session", "timers")
 
     def __init__(self, session: SessionId, engine: Engine, fire: Callable[[LiveSession, str], None]) -> None:
         self.session = session
         self.account = AccountId("")
+        self.is_followed = False
         self.machine = SessionMachine(
             session, engine.limits, engine.new_id, engine.types, is_shared=engine.store.is_shared
         )

@@ -61,8 +61,13 @@ def every_event() -> list[Any]:
         on.Conflicted: on.Conflicted(TxnId("t1"), [], []),
         on.OutcomeUnknown: on.OutcomeUnknown(TxnId("t1")),
         on.EpochChanged: on.EpochChanged(TxnId("t1")),
+        on.FellBehind: on.FellBehind(TxnId("t1")),
+        on.PutBackDone: on.PutBackDone(1),
+        on.PutBackFailed: on.PutBackFailed("forked"),
+        on.HeadSeen: on.HeadSeen("e1", 1),
+        on.SeenElsewhere: on.SeenElsewhere({DeviceId("tv"): NOW_MS}),
         on.Fenced: on.Fenced(TxnId("t1"), [phone]),
-        on.EntriesSeen: on.EntriesSeen([Entry(version=2, kind="patch", at=NOW_MS)], [0]),
+        on.EntriesSeen: on.EntriesSeen("e1", [Entry(version=2, kind="patch", at=NOW_MS)], [0]),
         on.MemberJoined: on.MemberJoined(connection, ACCOUNT, phone, ROSTER, m.Join("s1")),
         on.MemberLeft: on.MemberLeft(connection, NOW_MS, True),
         on.MemberLagging: on.MemberLagging(connection),
@@ -102,10 +107,13 @@ def machines() -> list[SessionMachine]:
     busy.joins("phone")
     busy.holds = True
     busy.pushes("phone", breaths(1), base=1)
+    mending = Stage(is_shared=True)
+    mending.joins("phone")
+    mending.happens(on.HeadSeen("e1", 0))
     gone = Stage()
     gone.joins("phone")
     gone.happens(on.Deleted())
-    return [fresh, loading, live.machine, busy.machine, gone.machine]
+    return [fresh, loading, live.machine, busy.machine, mending.machine, gone.machine]
 
 
 @pytest.mark.parametrize("event", every_event(), ids=lambda event: type(event).__name__)
@@ -255,17 +263,13 @@ def test_another_epoch_gives_every_member_a_snapshot(stage: Stage) -> None:
     assert stage.last("phone", m.Ack).version == 2
 
 
-def test_log_read_again_after_a_gap_brings_each_member_from_where_it_was(stage: Stage) -> None:
+def test_log_read_again_after_a_gap_tells_members_what_was_missed_as_entries(stage: Stage) -> None:
     stage.pushes("phone", breaths(1), base=1)
     entry = Entry(version=3, kind="patch", at=stage.now_ms, ops=breaths(2))
     others = Txn(TxnId("o"), stage.session, ACCOUNT, "e1", 2, [entry], [0], "active")
     stage.txns.append(others)
-    stage.happens(on.EntriesSeen([Entry(version=9, kind="patch", at=stage.now_ms)], [0]))
-    for device in ("phone", "tv"):
-        joined = stage.last(device, m.Joined)
-        assert (joined.mode, joined.reason) == ("resumed", "missed")
-        assert joined.entries is not None
-        assert [told.version for told in joined.entries] == [3]
+    stage.happens(on.EntriesSeen("e1", [Entry(version=9, kind="patch", at=stage.now_ms)], [0]))
+    assert (stage.versions_told("phone"), stage.versions_told("tv")) == ([2, 3], [2, 3])
 
 
 # -- exactly once -----------------------------------------------------------------------------------------------

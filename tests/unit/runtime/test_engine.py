@@ -13,14 +13,24 @@ from syncbridge.core.connection import ConnectionState
 from syncbridge.core.effects import AnyEffect, Reply
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.events import AnyEvent, EntriesSeen, PushReceived, ReadRequested, TakeReceived
-from syncbridge.core.ids import AccountId, DeviceId, RequestId, SessionId
+from syncbridge.core.ids import AccountId, DeviceId, RequestId, SessionId, TxnId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.core.session import SessionMachine
 from syncbridge.limits import Limits
+from syncbridge.runtime.neighbour import EngineNeighbour
 from tests.unit.runtime.world import World
 
 S1 = SessionId("s1")
 ANN = AccountId("ann")
+ENTRY = Entry(2, "patch", 1)
+
+
+def epoch_of(world: World) -> str:
+    """The epoch of the session that lives here."""
+    live = world.engine.session(S1)
+    assert live is not None
+    assert live.machine.log is not None
+    return live.machine.log.epoch
 
 
 @pytest.fixture
@@ -181,10 +191,10 @@ def test_news_of_another_node_reaches_members_only_where_the_session_lives(world
     phone = world.device("phone", "s1")
     phone.outlet.take()
     entry = Entry(2, "patch", world.loop.now_ms())
-    world.engine.entries_seen(S1, [entry], [0])
+    EngineNeighbour(world.engine).entries_seen(S1, epoch_of(world), [entry], [0], TxnId("t"))
     assert [m["version"] for m in phone.outlet.take()] == [2]
     loads = world.store.loads
-    world.engine.entries_seen(SessionId("s2"), [entry], [0])
+    EngineNeighbour(world.engine).entries_seen(SessionId("s2"), "e", [entry], [0], TxnId("t"))
     assert world.store.loads == loads
 
 
@@ -321,7 +331,7 @@ def test_an_answer_for_a_machine_that_was_dropped_does_not_reach_its_successor(
     world.store.is_holding = True
     phone.push("s1", "/n", 1)
     disarm = _fail_on(monkeypatch, EntriesSeen)
-    world.engine.entries_seen(S1, [], [])
+    world.engine.post_session(S1, EntriesSeen("e", [ENTRY], [0]))
     disarm()
     phone.outlet.take()
     assert phone.join("s1")["position"]["version"] == 1
@@ -425,7 +435,8 @@ def test_a_log_is_read_behind_what_was_committed_in_the_same_turn(
     ops = [{"op": "add", "path": "/n", "value": 1}]
     phone.driver.on_text(msgspec.json.encode({"type": "push", "session": "s1", "seq": 1, "base": 1, "ops": ops}))
     disarm = _fail_on(monkeypatch, EntriesSeen)
-    world.engine.entries_seen(S1, [], [])  # our own fault, in the turn in which the commit waits to be submitted
+    world.engine.post_session(S1, EntriesSeen("e", [ENTRY], [0]))
+    # our own fault, in the turn in which the commit waits to be submitted
     disarm()
     phone.driver.on_text(msgspec.json.encode({"type": "join", "session": "s1", "seq": 1}))
     world.loop.turn()
