@@ -8,7 +8,18 @@ import msgspec
 
 from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import AccountId, DeviceId, SessionId, TxnId
-from syncbridge.ports import Outcome, StoredHead, StoredLog, StoreFault, Stretch, Submission, Swept
+from syncbridge.ports import (
+    Outcome,
+    StateStore,
+    StoredHead,
+    StoredLog,
+    StoreFault,
+    Stretch,
+    Submission,
+    Swept,
+    WasBehind,
+    WasForeign,
+)
 from tests.conformance.harness import Harness
 
 ACCOUNT = AccountId("ada")
@@ -57,6 +68,14 @@ def change(session: SessionId, expected: int, count: int = 1, *, name: str = "",
         **fields,
     )
     return Submission(txn, [msgspec.json.encode(entry) for entry in entries])
+
+
+def ahead(store: StateStore, txn: str, head: int) -> Outcome:
+    """What a transaction is told that expects more than there is (head 0: no log, which nobody deleted).
+
+    Where several nodes write, the store may have lost what one of them holds, and is given it back.
+    """
+    return WasBehind(TxnId(txn), head) if store.is_shared else WasForeign(TxnId(txn))
 
 
 def create(harness: Harness, session: SessionId, **fields: Any) -> Outcome:

@@ -12,6 +12,7 @@ from tests.conformance.conftest import HarnessMaker
 from tests.conformance.harness import Harness
 from tests.conformance.logs import (
     STARTED_AT,
+    ahead,
     change,
     create,
     delete,
@@ -109,20 +110,21 @@ def test_a_transaction_of_another_epoch_is_foreign(harness: Harness) -> None:
     assert versions_of(loaded(harness, SESSION)) == [1]
 
 
-def test_a_transaction_ahead_of_the_log_is_foreign(harness: Harness) -> None:
+def test_a_transaction_ahead_of_the_log_appends_nothing(harness: Harness) -> None:
     create(harness, SESSION)
-    assert submit(harness, change(SESSION, 7)) == [WasForeign(TxnId("txn-8"))]
+    assert submit(harness, change(SESSION, 7)) == [ahead(harness.store, "txn-8", 1)]
     assert versions_of(loaded(harness, SESSION)) == [1]
 
 
-def test_a_transaction_ahead_of_the_log_stays_foreign_when_the_log_catches_up(harness: Harness) -> None:
+def test_a_transaction_ahead_of_the_log_stays_refused_when_the_log_catches_up(harness: Harness) -> None:
     create(harness, SESSION)
     outcomes = submit(harness, change(SESSION, 1), change(SESSION, 3, name="ahead"), change(SESSION, 2, 2))
-    assert [type(outcome) for outcome in outcomes] == [WasCommitted, WasForeign, WasCommitted]
+    committed = [WasCommitted(TxnId(f"txn-{version}")) for version in (2, 3)]
+    assert outcomes == [committed[0], ahead(harness.store, "ahead-4", 2), committed[1]]
 
 
-def test_a_transaction_for_a_session_that_is_not_there_is_foreign(harness: Harness) -> None:
-    assert submit(harness, change(SESSION, 1)) == [WasForeign(TxnId("txn-2"))]
+def test_a_transaction_for_a_session_that_is_not_there_makes_none(harness: Harness) -> None:
+    assert submit(harness, change(SESSION, 1)) == [ahead(harness.store, "txn-2", 0)]
     assert load(harness, SESSION) == StoreFault("not_found", getattr(load(harness, SESSION), "detail", ""))
 
 
@@ -175,8 +177,11 @@ def test_another_transaction_with_the_same_expectation_is_no_repeat(harness: Har
 def test_transactions_of_one_batch_see_each_other_in_order(harness: Harness) -> None:
     create(harness, SESSION)
     create(harness, OTHER)
-    batch = [change(session, version) for version in range(1, 200) for session in (SESSION, OTHER)]
-    assert submit(harness, *batch) == [WasCommitted(submission.txn.id) for submission in batch]
+    batch = [change(session, version, name=session) for version in range(1, 200) for session in (SESSION, OTHER)]
+    outcomes = submit(harness, *batch)
+    for session in (SESSION, OTHER):
+        theirs = [submission.txn.id for submission in batch if submission.txn.session == session]
+        assert [outcome for outcome in outcomes if outcome.txn in theirs] == [WasCommitted(txn) for txn in theirs]
     assert versions_of(loaded(harness, OTHER)) == list(range(1, 201))
 
 
@@ -198,7 +203,8 @@ def test_answers_of_one_session_come_in_the_order_submitted(harness: Harness) ->
     harness.wait(lambda: len(outcomes) == len(batch))
     assert [outcome.txn for outcome in outcomes] == [submission.txn.id for submission in batch]
     kinds = [type(outcome) for outcome in outcomes]
-    assert kinds == [WasCommitted, WasConflict, WasCommitted, WasCommitted, WasForeign, WasCommitted]
+    refused = type(ahead(harness.store, "", 0))
+    assert kinds == [WasCommitted, WasConflict, WasCommitted, WasCommitted, refused, WasCommitted]
 
 
 # -- durability -------------------------------------------------------------------------------------------------

@@ -42,14 +42,14 @@ def a_log_of_30(harness: Harness) -> None:
         harness.store.write_snapshot(snapshot_of(SESSION, at))
 
 
-@pytest.mark.parametrize("after", [0, 1, 4, 9, 10, 11, 20, 21, 28, 29])
 @pytest.mark.parametrize("count_max", [1, 2, 5, 100])
-def test_a_stretch_is_the_entries_after_a_version_in_order(harness: Harness, after: int, count_max: int) -> None:
+def test_a_stretch_is_the_entries_after_a_version_in_order(harness: Harness, count_max: int) -> None:
     a_log_of_30(harness)
-    read = stretch(harness, SESSION, after, count_max)
-    assert (read.epoch, read.oldest, read.head) == ("epoch-1", 1, 30)
-    assert versions_of(read) == list(range(after + 1, 31))[:count_max]
-    assert all(entry.ops[-1]["path"] in ("/mark", "") for entry in read.entries)
+    for after in (0, 1, 4, 9, 10, 11, 20, 21, 28, 29):
+        read = stretch(harness, SESSION, after, count_max)
+        assert (read.epoch, read.oldest, read.head) == ("epoch-1", 1, 30)
+        assert versions_of(read) == list(range(after + 1, 31))[:count_max]
+        assert all(entry.ops[-1]["path"] in ("/mark", "") for entry in read.entries)
 
 
 @pytest.mark.parametrize("after", [30, 31, 2**53])
