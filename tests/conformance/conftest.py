@@ -8,12 +8,20 @@ from pathlib import Path
 import pytest
 
 from syncbridge.limits import Limits
-from tests.conformance.harness import HARNESSES, Harness
+from tests.conformance.harness import HARNESSES, Harness, adapters
+from tests.conformance.redis_harness import SERVERS
 
 HarnessMaker = Callable[[Limits, int], Harness]
 
 
-@pytest.fixture(params=sorted(HARNESSES))
+@pytest.fixture(scope="session", autouse=True)
+def servers() -> Iterator[None]:
+    """Servers that a test of this run started have ended after it."""
+    yield
+    SERVERS.close()
+
+
+@pytest.fixture(params=adapters(HARNESSES))
 def make_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HarnessMaker]:
     """A store with these limits, empty; closed at the end."""
     made: list[Harness] = []

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+import pytest
+from _pytest.mark import ParameterSet
+
 from syncbridge.adapters.embedded import MemoryStore, SqliteStore
 from syncbridge.limits import Limits
 from syncbridge.ports import StateStore
-
-DEADLINE_S = 30.0
-
-
-class SetClock:
-    """A clock that stands where it was set."""
-
-    def __init__(self, now_ms: int = 1_790_000_000_000) -> None:
-        self.ms = now_ms
-
-    def now_ms(self) -> int:
-        return self.ms
+from tests.conformance.clocks import DEADLINE_S, SetClock
+from tests.conformance.redis_harness import SERVERS, RedisHarness
 
 
 class Harness(Protocol):
@@ -101,4 +94,29 @@ class SqliteHarness:
             self._posted.get()()
 
 
-HARNESSES: dict[str, Callable[[Path, Limits, int], Harness]] = {"memory": MemoryHarness, "sqlite": SqliteHarness}
+def _redis(_path: Path, limits: Limits, history_entries_max: int) -> Harness:
+    return RedisHarness(SERVERS.pair(), limits, history_entries_max)
+
+
+def _redis_cluster(_path: Path, limits: Limits, history_entries_max: int) -> Harness:
+    return RedisHarness(SERVERS.cluster(), limits, history_entries_max)
+
+
+SERVER_HARNESSES: dict[str, Callable[[Path, Limits, int], Harness]] = {
+    "redis": _redis,
+    "redis-cluster": _redis_cluster,
+}
+"""Stores behind real servers, which several nodes write."""
+
+HARNESSES: dict[str, Callable[[Path, Limits, int], Harness]] = {
+    "memory": MemoryHarness,
+    "sqlite": SqliteHarness,
+    **SERVER_HARNESSES,
+}
+
+
+def adapters(harnesses: Mapping[str, object]) -> list[ParameterSet]:
+    """One parameter an adapter; those with servers of their own run by themselves."""
+    return [
+        pytest.param(name, marks=pytest.mark.serial if name in SERVER_HARNESSES else ()) for name in sorted(harnesses)
+    ]

@@ -19,7 +19,8 @@ from syncbridge.ports import (
     WasFenced,
     WasForeign,
 )
-from tests.conformance.harness import Harness, SetClock
+from tests.conformance.clocks import SetClock
+from tests.conformance.harness import SERVER_HARNESSES, Harness
 
 
 class SharedMemoryStore(MemoryStore):
@@ -88,5 +89,8 @@ class SharedMemoryHarness:
     def close(self) -> None: ...
 
 
-SHARED_HARNESSES: dict[str, Callable[[Path, Limits, int], Harness]] = {"shared-memory": SharedMemoryHarness}
+SHARED_HARNESSES: dict[str, Callable[[Path, Limits, int], Harness]] = {
+    "shared-memory": SharedMemoryHarness,
+    **SERVER_HARNESSES,
+}
 """The stores that several nodes share; what only these promise is tested on them (`test_claims`)."""

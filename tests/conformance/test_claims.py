@@ -10,7 +10,7 @@ import pytest
 from syncbridge.core.ids import ConnectionId, DeviceId
 from syncbridge.limits import Limits
 from syncbridge.ports import WasCommitted, WasConflict, WasFenced, WasForeign
-from tests.conformance.harness import Harness
+from tests.conformance.harness import Harness, adapters
 from tests.conformance.logs import change, create, loaded, session_named, submit
 from tests.conformance.shared import SHARED_HARNESSES
 
@@ -19,7 +19,7 @@ PHONE, TV = DeviceId("phone"), DeviceId("tv")
 OLD, NEW, OTHER = ConnectionId("c-old"), ConnectionId("c-new"), ConnectionId("c-tv")
 
 
-@pytest.fixture(params=sorted(SHARED_HARNESSES))
+@pytest.fixture(params=adapters(SHARED_HARNESSES))
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     harness = SHARED_HARNESSES[request.param](tmp_path / "data", Limits(), 20_000)
     create(harness, S1)

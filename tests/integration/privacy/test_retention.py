@@ -20,7 +20,7 @@ from syncbridge.lifecycle.stored import StoredLogs
 from syncbridge.lifecycle.trust import ClockTrust
 from syncbridge.records.database import Database
 from syncbridge.records.sessions import Sessions
-from tests.conformance.harness import SetClock
+from tests.conformance.clocks import SetClock
 from tests.integration.privacy.conftest import Person, client_of, files_that_hold
 from tests.integration.service.conftest import Client
 

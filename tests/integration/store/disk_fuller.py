@@ -10,7 +10,8 @@ from pathlib import Path
 
 from syncbridge.limits import Limits
 from syncbridge.ports import WasCommitted, WasRefused
-from tests.conformance.harness import DEADLINE_S, SqliteHarness
+from tests.conformance.clocks import DEADLINE_S
+from tests.conformance.harness import SqliteHarness
 from tests.conformance.logs import change, create, loaded, session_named, submit
 
 SESSION = session_named("full")

@@ -19,7 +19,8 @@ from syncbridge.adapters.embedded.schema import MIGRATIONS, is_as_made, migrate
 from syncbridge.core.retention import Kept, plan
 from syncbridge.limits import Limits, Retention
 from syncbridge.ports import Outcome, StoreFault, WasCommitted
-from tests.conformance.harness import DEADLINE_S, SetClock, SqliteHarness
+from tests.conformance.clocks import DEADLINE_S, SetClock
+from tests.conformance.harness import SqliteHarness
 from tests.conformance.logs import change, create, delete, load, loaded, session_named, snapshot_of, submit
 
 ROOT = Path(__file__).parents[3]

@@ -19,7 +19,7 @@ name                             is      what
 ``sb:{@ACCOUNT}``                channel news for the account's devices
 ``sb:{#BUCKET}:all``, ``:due``   zset    sessions by name, and by when they must be looked at for their time to live
 ``sb:{SLOT}:outbox``             stream  facts of the slot's sessions that the broker was not told
-``sb:{SLOT}:changed``            hash    session -> ``from:to``, its state changes that the broker was not told
+``sb:{SLOT}:changed``            hash    session -> by which versions it grew, as far as the broker was not told
 ``sb:{SLOT}:born``               string  since when this Redis knows of the slot: it is missing after a loss
 ``sb:nodes``                     hash    node -> a count that grows while it lives
 ================================ ======= =========================================================================
@@ -47,7 +47,7 @@ _STRANGE: Final = re.compile(rb"[^A-Za-z0-9._~:-]")
 
 
 class SessionKeys(NamedTuple):
-    """The keys of a session that its scripts touch, in the order in which they take them."""
+    """The keys of a session."""
 
     head: bytes
     log: bytes
@@ -56,6 +56,8 @@ class SessionKeys(NamedTuple):
     gone: bytes
     damaged: bytes
     who: bytes
+    set_aside: tuple[bytes, ...]
+    """What head, log, snap and snaps are called once the log is damaged."""
 
 
 def tag_of(name: str) -> bytes:
@@ -68,13 +70,14 @@ def session_keys(session: SessionId) -> SessionKeys:
     """All of one slot."""
     base = b"sb:{" + tag_of(session) + b"}:"
     return SessionKeys(
-        base + b"head",
-        base + b"log",
-        base + b"snap",
-        base + b"snaps",
-        base + b"gone",
-        base + b"damaged",
-        base + b"who",
+        head=base + b"head",
+        log=base + b"log",
+        snap=base + b"snap",
+        snaps=base + b"snaps",
+        gone=base + b"gone",
+        damaged=base + b"damaged",
+        who=base + b"who",
+        set_aside=tuple(base + b"damaged:" + name for name in (b"head", b"log", b"snap", b"snaps")),
     )
 
 
