@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from deploy.local.redis import RedisCluster, RedisPair, RedisServer
+from syncbridge.adapters.cluster.commits import Facts
 from syncbridge.adapters.cluster.link import RedisLink
 from syncbridge.adapters.cluster.store import RedisStore
 from syncbridge.limits import Limits
@@ -82,7 +83,7 @@ SERVERS: Final = StartedServers()
 
 
 class RedisHarness:
-    """A node: a link and a store of its own, over a server that was emptied before."""
+    """A node: a link and a store of its own."""
 
     def __init__(
         self,
@@ -93,14 +94,19 @@ class RedisHarness:
         clock: SetClock | None = None,
         archive: Archive | None = None,
         grace_ms: int = 5_000,
+        facts: Facts | None = None,
+        is_empty: bool = True,
     ) -> None:
-        servers.empty()
+        """With ``is_empty`` the servers are emptied before; without, it is one more node."""
+        if is_empty:
+            servers.empty()
         self.clock = clock or SetClock()
         self._url = servers.url
         self._limits = limits
         self._history_entries_max = history_entries_max
         self._archive = archive
         self._grace_ms = grace_ms
+        self._facts = facts
         self._loop = asyncio.new_event_loop()
         self.redis = self._open()
         self.store: StateStore = self.redis
@@ -114,6 +120,7 @@ class RedisHarness:
             history_entries_max=self._history_entries_max,
             archive=self._archive,
             grace_ms=self._grace_ms,
+            facts=self._facts,
         )
 
     def wait(self, condition: Callable[[], bool]) -> None:

@@ -12,6 +12,8 @@ import uvloop
 
 from deploy.local.redis import RedisCluster, RedisPair, RedisServer
 from syncbridge.adapters.cluster.link import RedisLink
+from tests.conformance.redis_harness import Servers
+from tests.integration.redis.nodes import World
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
@@ -49,6 +51,16 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
     cluster.start()
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture
+def world(redis_server: RedisServer) -> Iterator[World]:
+    """The shared server, empty, with nodes as a test needs them."""
+    servers = Servers(redis_server.url, [redis_server], lambda: None)
+    made = World(servers)
+    yield made
+    made.close()
+    servers.close()
 
 
 @pytest.fixture
