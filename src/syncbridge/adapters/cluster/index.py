@@ -71,16 +71,18 @@ class Indexes:
             bucket_due(bucket_of(session)), b"ZADD", b"XX", b"%d" % due_ms, session.encode(), is_write=True
         )
 
-    def unlist(self, session: SessionId, account: bytes, device: bytes, found_due: bytes = b"") -> Steps[None]:
+    def unlist(self, session: SessionId, account: bytes, found_due: bytes = b"") -> Steps[None]:
         """The session, which is gone, is in no index; unless it was listed anew since it was found due."""
         bucket, name = bucket_of(session), session.encode()
         keys = [bucket_all(bucket), bucket_due(bucket)]
-        steps: list[Step] = [ran(self._link, _unlist, keys, [name, found_due])]
+        steps = [ran(self._link, _unlist, keys, [name, found_due])]
         if account:
             whose = AccountId(text(account))
             steps.append(self._command(account_sessions(whose), b"ZREM", name, is_write=True))
-            if device:
-                steps.append(self._command(account_offers(whose), b"ZREM", b"%b %b" % (device, name), is_write=True))
+            offers = sound((yield self._command(account_offers(whose), b"ZRANGE", b"0", b"-1")))
+            theirs = [offer for offer in offers if offer.endswith(b" " + name)]
+            if theirs:
+                steps.append(self._command(account_offers(whose), b"ZREM", *theirs, is_write=True))
         for answer in (yield together(steps)):
             sound(answer)
 

@@ -195,13 +195,12 @@ class RedisStore:
         keys = session_keys(session)
         touched = [keys.gone, keys.head, keys.set_aside[0], *_everything(session)]
         answer = yield ran(self._link, _delete, touched, [b"%d" % TOMBSTONE_MS])
-        account, device = sound(answer)
-        yield from self._forget(session, account, device)
+        yield from self._forget(session, sound(answer))
 
-    def _forget(self, session: SessionId, account: bytes, device: bytes, found_due: bytes = b"") -> Steps[None]:
+    def _forget(self, session: SessionId, account: bytes, found_due: bytes = b"") -> Steps[None]:
         """The indexes and the archive know nothing of the session. Raises Failed, Damage."""
         self._committer.forget(session)
-        yield from self._indexes.unlist(session, account, device, found_due)
+        yield from self._indexes.unlist(session, account, found_due)
         fault = yield lambda done: self._archive.forget(session, done)
         if fault is not None:
             raise Failed(fault)
@@ -233,13 +232,13 @@ class RedisStore:
             touched = [keys.gone, keys.head, keys.damaged, *_everything(session)]
             answer = yield ran(self._link, _sweep, touched, args)
             match sound(answer):
-                case [1, status, account, device]:
+                case [1, status, account]:
                     swept.append((session, text(status)))
-                    yield from self._forget(session, account, device, due)
+                    yield from self._forget(session, account, due)
                 case [2, later]:
                     yield self._indexes.look_later(session, min(int(later), self._recovery.first_look(now_ms)))
                 case _:
-                    yield from self._indexes.unlist(session, b"", b"", due)
+                    yield from self._indexes.unlist(session, b"", due)
         return len(found) > count_max
 
 

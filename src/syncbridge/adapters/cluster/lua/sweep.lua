@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- The session is erased where it is past its time: {1, status, account, the device that an offer waited for};
--- {2, due} where it is not; {0} where there is none.
+-- The session is erased where it is past its time: {1, status, account}; {2, due} where it is not; {0}
+-- where there is none.
 -- KEYS  gone head damaged, then everything else
 -- ARGV  now  how long a deletion is known  how long what is damaged is kept  how long by default
 --       then each other status and how long
-local head = redis.call('HMGET', KEYS[2], 'at', 'status', 'account', 'waiting_for')
+local head = redis.call('HMGET', KEYS[2], 'at', 'status', 'account')
 local since, status, kept = head[1], head[2] or '', ARGV[4]
 if not since then
   since, status, kept = redis.call('GET', KEYS[3]), 'damaged', ARGV[3]
@@ -17,4 +17,4 @@ local due = (tonumber(since) or 0) + tonumber(kept)
 if due > tonumber(ARGV[1]) then return {2, string.format('%.0f', due)} end
 redis.call('SET', KEYS[1], '1', 'PX', ARGV[2])
 for key = 2, #KEYS do redis.call('UNLINK', KEYS[key]) end
-return {1, status, head[3] or '', head[4] or ''}
+return {1, status, head[3] or ''}
