@@ -64,7 +64,7 @@ class RedisLink:
         self._looked_at = 0.0
         self._now = self._loop.time()
         self._is_now = False
-        self._routing = Routing(self._pipe_to, self.look_again, rules=rules, figures=self.figures)
+        self._routing = Routing(self._pipe_to, self.look_again, loop=self._loop, rules=rules, figures=self.figures)
         self._subscriptions = Subscriptions(self._hearing_of, self.look_again)
         self._topology = Topology(place, self._nodes, self._node, self._adopt, rules=rules)
         self._ticker = self._loop.call_later(TICK_S, self._tick, self._loop.time() + TICK_S)

@@ -61,6 +61,7 @@ class Routing:
         pipe_to: Callable[[Address, int], Pipe],
         look_again: Callable[[], None],
         *,
+        loop: asyncio.AbstractEventLoop,
         rules: Rules,
         figures: Figures,
     ) -> None:
@@ -68,7 +69,7 @@ class Routing:
         self._look_again = look_again
         self._rules = rules
         self._figures = figures
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self.pipes: list[Pipe | None] = [None] * SLOTS
         self.lanes: dict[int, Lane] = {}
 
