@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from syncbridge.telemetry.rows_events import EVENTS
+from syncbridge.telemetry.rows_mesh import MESH
 from syncbridge.telemetry.rows_serving import SERVING
 from syncbridge.telemetry.rows_storage import STORAGE
 from syncbridge.telemetry.rows_upkeep import UPKEEP
 from syncbridge.telemetry.shape import Metric
 
-METRICS: tuple[Metric, ...] = (*SERVING, *UPKEEP, *STORAGE, *EVENTS)
+METRICS: tuple[Metric, ...] = (*SERVING, *UPKEEP, *STORAGE, *EVENTS, *MESH)
 
 
 def table() -> str:

@@ -21,6 +21,7 @@ class Rhythm:
     keep_s: float = 600.0  # presence that nobody renews is forgotten by the store
     turn_max: int = 512  # calls of one turn of the loop: 2 ms
     open_max: int = 2_048  # calls without an answer; what is due beyond waits for them
+    signal_bytes_max: int = 2 * 1024 * 1024  # of signals said in one tick; a frozen server is noticed after five
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the relation that does not hold."""
