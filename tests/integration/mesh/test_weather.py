@@ -142,7 +142,9 @@ async def test_a_node_that_takes_leave_is_gone_at_once_and_no_death(world: World
 async def test_a_write_that_came_after_its_node_had_left_is_removed_once_it_is_stale(
     world: World, redis_server: RedisServer
 ) -> None:
-    hasty = Rhythm(tick_s=0.02, beat_s=0.1, dead_after_s=0.6, check_s=0.1, renew_s=0.2, stale_s=0.5, keep_s=60)
+    hasty = Rhythm(
+        tick_s=0.02, beat_s=0.1, dead_after_s=0.6, retry_s=0.1, check_s=0.1, renew_s=0.2, stale_s=0.5, keep_s=60
+    )
     one, two = await world.node(redis_server.url, hasty), await world.node(redis_server.url, hasty)
     session = world.session()
     await one.follow(session)

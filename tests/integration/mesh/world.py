@@ -19,11 +19,11 @@ from tests.integration.redis.asking import command, until
 
 PHONE, WATCH, TABLET = DeviceId("phone"), DeviceId("watch"), DeviceId("tablet")
 
-QUICK = Rhythm(tick_s=0.02, beat_s=0.1, dead_after_s=0.6, check_s=0.3)
+QUICK = Rhythm(tick_s=0.02, beat_s=0.1, dead_after_s=0.6, retry_s=0.1, check_s=0.3)
 """What takes seconds takes parts of one."""
 
 UNCHECKED = Rhythm(
-    tick_s=0.02, beat_s=0.1, dead_after_s=0.6, check_s=3_600, renew_s=3_600, stale_s=20_000, keep_s=30_000
+    tick_s=0.02, beat_s=0.1, dead_after_s=0.6, retry_s=0.1, check_s=3_600, renew_s=3_600, stale_s=20_000, keep_s=30_000
 )
 """The same, but nothing is looked at without a reason."""
 
@@ -82,11 +82,11 @@ class Node:
     """One node: its mesh, its link, and what it was told."""
 
     def __init__(self, name: str, link: RedisLink, rhythm: Rhythm) -> None:
-        self.name = name
         self.link = link
         self.seen = Seen()
         self.figures = Figures()
         self.mesh = RedisMesh(link, name, self.figures, rhythm=rhythm)
+        self.name = self.mesh.node
         self.mesh.start(self.seen)
 
     def elsewhere(self, session: SessionId) -> set[DeviceId] | None:

@@ -65,10 +65,8 @@ class AccountNews:
             return
         self._publish(account, said, "told")
 
-    def tick(self) -> None:
+    def retry(self) -> None:
         """Arrivals that could not be written are tried again."""
-        if not self._in_vain or not self._link.is_healthy():
-            return
         for (account, device), place in list(self._in_vain.items())[: self._turn_max]:
             del self._in_vain[account, device]
             if self._arrivals.place(account, device) is place and not place.is_over:
@@ -81,6 +79,7 @@ class AccountNews:
             [keys.account_last(account), keys.account_channel(account)],
             [channel.encode_arriving(self._node, device, place.connection), b"%d" % NUMBER_KEPT_MS],
             partial(self._announced, account, device, place),
+            is_write=False,  # done twice, the number is only higher
         )
 
     def _announced(self, account: AccountId, device: DeviceId, place: Place, answer: Answer) -> None:

@@ -50,13 +50,18 @@ Devices = Annotated[dict[DeviceId, Count], Meta(max_length=DEVICES_MAX)]
 
 
 class Entries(Struct, frozen=True):
-    """A transaction's entries, contiguous from ``first``, with their digests in step."""
+    """A transaction's entries, contiguous from ``first``, with their digests in step.
+
+    ``previous_at`` is when the entry before them was committed (0: not told): whoever has another one there is on
+    another log.
+    """
 
     epoch: Name
     first: Ordinal
     txn: TxnId
     digests: list[int]
     entries: list[Entry]
+    previous_at: Count = 0
 
 
 class Moved(Struct, frozen=True):
@@ -147,15 +152,21 @@ _told_head: Final = msgspec.json.Decoder(_ToldHead).decode
 # -- to bytes ---------------------------------------------------------------------------------------------------
 
 
-def encode_entries(epoch: str, first: int, txn: str, digests: Sequence[int], bodies: Sequence[bytes]) -> bytes:
+def encode_entries(
+    epoch: str, first: int, txn: str, digests: Sequence[int], bodies: Sequence[bytes], *, previous_at: int = 0
+) -> bytes:
     """The frame that says the committed entries; ``bodies`` are as the wire encodes them, in step with ``digests``.
 
     Past `ENTRIES_BYTES_MAX` it says only which versions there are.
     """
     if sum(map(len, bodies)) > ENTRIES_BYTES_MAX:
         return b"h" + _json(Moved(epoch, first, first + len(bodies) - 1))
-    head = (_json(epoch), first, _json(txn), b",".join(b"%d" % digest for digest in digests), b",".join(bodies))
-    return b'e{"epoch":%s,"first":%d,"txn":%s,"digests":[%s],"entries":[%s]}' % head
+    said = (_json(epoch), first, _json(txn), previous_at, b",".join(b"%d" % digest for digest in digests))
+    return (
+        b'e{"epoch":%s,"first":%d,"txn":%s,"previous_at":%d,"digests":[%s],"entries":[' % said
+        + b",".join(bodies)
+        + b"]}"
+    )
 
 
 def encode_statement(statement: Statement) -> bytes:

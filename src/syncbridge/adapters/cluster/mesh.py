@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -33,20 +34,22 @@ class RedisMesh:
     """The `Mesh` of many nodes with one Redis, single or a cluster.
 
     Order     `start` comes first, in the loop's thread, and `close` last.
-    Node      ``node`` is this process's own name: no other has it, nor had before.
+    Node      ``node`` is the name of this process, without two alike at one time. Other nodes know it by that and a
+              random end, so that a process that is started again under its name is another one.
     Bounded   no task a session; calls under way and work a turn are bounded (`Rhythm`).
     Trust     whoever may publish at this Redis is believed: it is guarded as the log itself is.
     """
 
     def __init__(self, link: RedisLink, node: str, telemetry: Telemetry, *, rhythm: Rhythm | None = None) -> None:
         self._link = link
-        self._node = node
+        self._node = f"{node}~{secrets.token_hex(4)}"
         self._telemetry = telemetry
         self._rhythm = rhythm or Rhythm()
-        self._liveness = Liveness(node, beat_s=self._rhythm.beat_s, dead_after_s=self._rhythm.dead_after_s)
+        self._liveness = Liveness(self._node, beat_s=self._rhythm.beat_s, dead_after_s=self._rhythm.dead_after_s)
         self._dead: list[tuple[str, int]] = []
         self._is_beating = False
         self._beat_due_s = 0.0
+        self._retry_due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, neighbour: Neighbour) -> None:
@@ -77,11 +80,16 @@ class RedisMesh:
         settled, gone = asyncio.Event(), asyncio.Event()
         self._sessions.unfollow_all(settled.set)
         words = [b"HDEL", keys.NODES, self._node.encode()]
-        self._link.command(keys.NODES, words, lambda _answer: gone.set(), is_write=True)
+        self._link.command(keys.NODES, words, lambda _answer: gone.set())
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_S):
                 await settled.wait()
                 await gone.wait()
+
+    @property
+    def node(self) -> str:
+        """What the other nodes call this one."""
+        return self._node
 
     @property
     def nodes(self) -> int:
@@ -126,13 +134,15 @@ class RedisMesh:
             self._beat_due_s = now_s + self._rhythm.beat_s
             self._beat()
         self._sessions.tick()
-        self._accounts.tick()
+        if now_s >= self._retry_due_s:
+            self._retry_due_s = now_s + self._rhythm.retry_s
+            self._accounts.retry()
 
     def _beat(self) -> None:
         self._is_beating = True
         dead = [word for name, count in self._dead for word in (name.encode(), b"%d" % count)]
         args = [self._node.encode(), b"%d" % NODES_KEPT_MS, *dead]
-        self._link.run(_BEAT, [keys.NODES], args, partial(self._counted, self._sessions.suspects()))
+        self._link.run(_BEAT, [keys.NODES], args, partial(self._counted, self._sessions.suspects()), is_write=False)
 
     def _counted(self, suspects: list[tuple[Followed, str]], answer: Answer) -> None:
         self._is_beating = False

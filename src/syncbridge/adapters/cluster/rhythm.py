@@ -15,6 +15,7 @@ class Rhythm:
     tick_s: float = 0.25  # what is due is looked for so often
     beat_s: float = 2.0  # four are missed before a node is presumed dead: a loop that stood still is not worth it
     dead_after_s: float = 9.0  # with two beats 13 s
+    retry_s: float = 1.0  # what failed is asked again: a primary is replaced within five
     check_s: float = 10.0  # a followed session's head and presence are read so often, whatever was said of them
     renew_s: float = 60.0  # a statement with devices is said again, so that the others see that it stands for something
     stale_s: float = 150.0  # one that was not is of nobody: a write that came after its node had left the session

@@ -5,6 +5,9 @@ a look at the store.
 
 What the channel loses is found by the look: every session has one after each subscription, after a frame that could
 not be read, when a primary changed, when a node comes back from the dead, and every `Rhythm.check_s` in any case.
+
+No call here needs to be done once, or to be on a replica: each may be repeated (statements are numbered), and what a
+primary takes with it is said again. So the link treats all of them as it does reads.
 """
 
 from __future__ import annotations
@@ -219,9 +222,8 @@ class SessionNews:
         for followed in renewed:
             self._tell(followed)
         self._signal_bytes = 0
-        # Where some slots have no server for long, the others are not healthy either, and yet must go on.
-        if self._link.is_healthy() or now_s >= self._retry_at_s:
-            self._retry_at_s = now_s + self._rhythm.beat_s
+        if now_s >= self._retry_at_s:
+            self._retry_at_s = now_s + self._rhythm.retry_s
             self._due.retry()
 
     def _want_say(self, followed: Followed) -> None:
@@ -247,6 +249,7 @@ class SessionNews:
             [followed.keys.who, followed.channel],
             [self._node.encode(), b"%d" % number, frame, b"%d" % (self._rhythm.keep_s * 1000)],
             partial(self._said, followed, number),
+            is_write=False,
         )
 
     def _said(self, followed: Followed, number: int, answer: Answer) -> None:
@@ -279,6 +282,7 @@ class SessionNews:
                 [followed.keys.who, followed.channel],
                 [node.encode(), b"%d" % number, channel.encode_statement(Statement(node, number, {}))],
                 lambda _answer: self._due.answered(),
+                is_write=False,
             )
 
     # -- looks --------------------------------------------------------------------------------------------------

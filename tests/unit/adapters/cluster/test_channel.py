@@ -30,6 +30,8 @@ FRAMES = {
 
 def test_committed_entries_arrive_as_they_were_committed() -> None:
     assert channel.decode(FRAMES["entries"]) == Entries("ep", 7, TxnId('phone"3'), [11, 0], ENTRIES)
+    told = channel.encode_entries("ep", 7, "t", [0], [encode_entry(ENTRIES[0])], previous_at=900)
+    assert channel.decode(told) == Entries("ep", 7, TxnId("t"), [0], ENTRIES[:1], 900)
 
 
 def test_every_other_message_arrives_as_it_was_said() -> None:
