@@ -14,6 +14,7 @@ from deploy.local.redis import RedisCluster, RedisServer
 from syncbridge.adapters.cluster import channel, keys
 from syncbridge.adapters.cluster.liveness import Census, Liveness
 from syncbridge.adapters.cluster.rhythm import Rhythm
+from syncbridge.adapters.cluster.rules import Rules
 from syncbridge.core.ids import DeviceId, SessionId
 from tests.integration.mesh.world import PHONE, QUICK, TABLET, UNCHECKED, WATCH, Node, World, until_stored, write_head
 from tests.integration.redis.asking import command, until
@@ -163,6 +164,25 @@ async def test_a_write_that_came_after_its_node_had_left_is_removed_once_it_is_s
     assert two.elsewhere(session) == {WATCH}
 
 
+async def test_a_process_started_again_under_its_name_is_believed_from_its_first_word(
+    world: World, redis_server: RedisServer
+) -> None:
+    other = await world.node(redis_server.url, UNCHECKED)
+    session, name = world.session(), f"{world.prefix}-again"
+    await other.follow(session)
+    first = await world.node(redis_server.url, UNCHECKED, name=name)
+    await first.follow(session)
+    for at in range(20):  # its statements have high numbers by now
+        first.mesh.present(session, PHONE, at)
+        await until(lambda at=at: other.seen.devices[session] == {PHONE: at})  # type: ignore[misc]
+    await first.kill()
+    second = await world.node(redis_server.url, UNCHECKED, name=name)
+    await second.follow(session)
+    second.mesh.present(session, WATCH, 1)
+    await until(lambda: WATCH in (other.elsewhere(session) or ()))
+    await until(lambda: other.elsewhere(session) == {WATCH})
+
+
 # -- messages ---------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +239,36 @@ async def test_presence_that_the_store_lost_is_said_again(world: World, redis_se
         told()
     await until_field(two, one, session, is_there=True)
     assert two.elsewhere(session) == {PHONE}
+
+
+@pytest.mark.serial
+async def test_a_server_that_stood_still_kills_nobody_and_leaves_no_ghost(
+    frozen_server: RedisServer, world: World
+) -> None:
+    rules = Rules(frozen_ms=300, wait_ms=100, retry_ms=400, connect_ms=300)
+    nodes = [await world.node(frozen_server.url, UNCHECKED, rules=rules) for _ in range(2)]
+    session = world.session()
+    for node in nodes:
+        await node.follow(session)
+        node.mesh.present(session, TABLET, 1)
+    await until(lambda: all(node.elsewhere(session) == {TABLET} for node in nodes))
+    frozen_server.process.freeze()
+    for node in nodes:  # waits at the server, over a connection that is given up soon
+        node.mesh.present(session, PHONE, 2)
+    await until(lambda: all(node.link.figures.timeouts for node in nodes))
+    for node in nodes:
+        node.mesh.present(session, WATCH, 3)
+        node.mesh.absent(session, TABLET, 3)
+        node.mesh.absent(session, PHONE, 3)
+    # Long enough that a node which could count would have been given up.
+    said = nodes[0].figures.sums["mesh_out", "presence"]
+    await until(lambda: nodes[0].figures.sums["mesh_out", "presence"] > said + 3)
+    frozen_server.process.thaw()
+    await until(lambda: all(node.elsewhere(session) == {WATCH} for node in nodes))
+    beats = nodes[0].figures.sums["mesh_beat", ""]
+    await until(lambda: nodes[0].figures.sums["mesh_beat", ""] > beats + 10)
+    assert [node.elsewhere(session) for node in nodes] == [{WATCH}, {WATCH}]
+    assert [node.figures.sums["mesh_node_died", ""] for node in nodes] == [0, 0]
 
 
 # -- primaries --------------------------------------------------------------------------------------------------

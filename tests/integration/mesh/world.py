@@ -12,6 +12,7 @@ from syncbridge.adapters.cluster import channel, keys
 from syncbridge.adapters.cluster.link import RedisLink
 from syncbridge.adapters.cluster.mesh import RedisMesh
 from syncbridge.adapters.cluster.rhythm import Rhythm
+from syncbridge.adapters.cluster.rules import Rules
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId, TxnId
 from syncbridge.wire.codec import encode_entry
@@ -123,9 +124,10 @@ class World:
         self.prefix = prefix
         self.nodes: list[Node] = []
 
-    async def node(self, url: str, rhythm: Rhythm = QUICK) -> Node:
+    async def node(self, url: str, rhythm: Rhythm = QUICK, *, name: str = "", rules: Rules | None = None) -> Node:
         """One more node at the Redis of this address."""
-        node = Node(f"{self.prefix}-n{len(self.nodes) + 1}", await RedisLink.open(url), rhythm)
+        link = await RedisLink.open(url, rules=rules)
+        node = Node(name or f"{self.prefix}-n{len(self.nodes) + 1}", link, rhythm)
         self.nodes.append(node)
         return node
 
