@@ -7,6 +7,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.databases import own_postgres, postgres
+
+__all__ = ["own_postgres", "postgres"]
+
 # The machine's load must not decide a test: no deadline. In CI the examples are the same at every run; elsewhere they
 # wander, and what they find becomes an @example.
 settings.register_profile("house", deadline=None, print_blob=True, derandomize=os.environ.get("CI") == "true")

@@ -78,7 +78,13 @@ async def open_backends(
     )
     stack.callback(store.close)
     secrets = await open_secrets(settings, stack, clock=clock)
-    records = await open_records(settings.records_url, pool_size=settings.database_pool_size)
+    records = await open_records(
+        settings.records_url,
+        pool_size=settings.database_pool_size,
+        retention=settings.retention,
+        credentials=secrets.database,
+        migrates=settings.migrates_at_start,
+    )
     stack.push_async_callback(records.close)
     backends = Backends(
         store,

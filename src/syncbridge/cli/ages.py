@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from syncbridge.adapters.embedded.directory import DATABASE, LOCK
+from syncbridge.cli.direct import opened_records
 from syncbridge.cli.failures import Failed
 from syncbridge.cli.offline import opened
 from syncbridge.config import Settings
 from syncbridge.limits import Retention
-from syncbridge.records import open_records
 from syncbridge.runtime.clock import ServerClock
 
 DAY_MS = 86_400_000
@@ -42,11 +42,8 @@ async def forecast(settings: Settings, *, within_days: int) -> Forecast:
     for one in endings:
         kind = f"session_{one.status}"
         due[kind] = due.get(kind, 0) + (one.ends_at <= now_ms)
-    records = await open_records(settings.records_url, pool_size=1)
-    try:
+    async with opened_records(settings) as (records, _):
         due |= await records.expiry.count(now_ms, settings.retention)
-    finally:
-        await records.close()
     soon = [one for one in endings if one.ends_at <= now_ms + within_days * DAY_MS]
     return Forecast(due, sorted(soon, key=lambda one: one.ends_at))
 

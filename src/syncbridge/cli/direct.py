@@ -13,7 +13,7 @@ from syncbridge.cli.failures import Failed
 from syncbridge.config import Settings
 from syncbridge.core.ids import AccountId, DeviceId
 from syncbridge.ports import SigningKey
-from syncbridge.records import Account, Erasure, Records, open_records
+from syncbridge.records import Account, Erasure, Records, Schema, look_at_schema, migrate, open_records
 from syncbridge.runtime.clock import ServerClock
 from syncbridge.secret_sources import Secrets, open_secrets
 
@@ -43,14 +43,14 @@ async def account_plan(settings: Settings, email: str, plan: str | None) -> str:
 
 async def signing_keys(settings: Settings) -> tuple[int, list[tuple[SigningKey, KeyState]]]:
     """The moment now, and every signing key with what it is, the newest first."""
-    async with _records(settings) as (records, secrets):
+    async with opened_records(settings) as (records, secrets):
         now_ms = ServerClock().now_ms()
         return now_ms, states(await (secrets.keys or records.keys).read(), now_ms)
 
 
 async def rotate_keys(settings: Settings, *, is_emergency: bool) -> Rotated:
     """A new key signs soon, or in an emergency now. Raises Failed where the keys are not ours to replace."""
-    async with _records(settings) as (records, secrets):
+    async with opened_records(settings) as (records, secrets):
         if secrets.keys is not None:
             retire = f" Then, for a key in wrong hands:  {secrets.retire_keys}" if is_emergency else ""
             raise Failed(f"The signing keys are kept elsewhere, and replaced there:  {secrets.rotate_keys}.{retire}")
@@ -98,17 +98,18 @@ async def _account(records: Records, settings: Settings, email: str) -> Account:
 
 
 @asynccontextmanager
-async def _records(settings: Settings) -> AsyncIterator[tuple[Records, Secrets]]:
+async def opened_records(settings: Settings) -> AsyncIterator[tuple[Records, Secrets]]:
+    """The records, for one command, and the secrets by which they were opened. Raises Unavailable."""
     async with AsyncExitStack() as stack:
         secrets = await open_secrets(settings, stack, clock=ServerClock(), serves=False)
-        records = await open_records(settings.records_url, pool_size=1)
+        records = await open_records(settings.records_url, pool_size=1, credentials=secrets.database)
         stack.push_async_callback(records.close)
         yield records, secrets
 
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Records, Authority]]:
-    async with _records(settings) as (records, secrets):
+    async with opened_records(settings) as (records, secrets):
         plans = Plans(settings.plans, settings.default_plan)
         authority = await open_authority(
             records, settings.auth, settings.limits, ServerClock(), plans, settings.issuers, secrets.keys
@@ -117,3 +118,17 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Records, Authority]
             yield records, authority
         finally:
             authority.close()
+
+
+async def bring_up(settings: Settings) -> Schema:
+    """The records' schema is at least this program's. Raises Unavailable."""
+    async with AsyncExitStack() as stack:
+        secrets = await open_secrets(settings, stack, clock=ServerClock(), serves=False)
+        return await migrate(settings.records_url, credentials=secrets.database)
+
+
+async def schema(settings: Settings) -> Schema:
+    """The schema that the records have; nothing is changed. Raises Unavailable."""
+    async with AsyncExitStack() as stack:
+        secrets = await open_secrets(settings, stack, clock=ServerClock(), serves=False)
+        return await look_at_schema(settings.records_url, credentials=secrets.database)

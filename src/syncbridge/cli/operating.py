@@ -90,13 +90,26 @@ def show_config(
         typer.echo(f"{'  '.join(cells)}  {row.description}".rstrip())
 
 
-def migrate(config: ConfigFile = None, data_dir: DataDir = None) -> None:
+def migrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; end with 1 where this program cannot serve the schema.")
+    ] = False,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
     """Bring the records' database to the newest schema. Safe to run twice, and beside a running service."""
-    from syncbridge.records import migrate as upgrade
+    from syncbridge.cli.direct import bring_up, schema
 
     in_force = settings(config, data_dir=data_dir)
-    revision = asyncio.run(upgrade(in_force.records_url))
-    typer.echo(f"records are at revision {revision}")
+    if check:
+        found = asyncio.run(schema(in_force))
+        sentence = found.sentence(in_force.records_place)
+        if not found.is_served:
+            raise Failed(sentence)
+        typer.echo(sentence)
+        return
+    found = asyncio.run(bring_up(in_force))
+    typer.echo(f"records are at revision {found.revision}")
 
 
 def openapi(

@@ -42,7 +42,10 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="Records elsewhere than in data_dir: postgresql+asyncpg://USER:PASSWORD@HOST/NAME."
     )
-    database_pool_size: int = Field(4, ge=1, le=100, description="Connections to the records.")
+    database_pool_size: int = Field(4, ge=1, le=100, description="Connections to the records, of each process.")
+    database_migrate: bool = Field(
+        False, description="A start brings the schema of database_url up; else `syncbridge migrate` does, before it."
+    )
     redis_url: SecretStr | None = Field(
         None,
         description="Session logs in Redis, shared by many nodes: redis://USER:PASSWORD@HOST:PORT, rediss:// (TLS), "
@@ -307,6 +310,17 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite+aiosqlite:///{self.data_dir / 'records.db'}"
+
+    @property
+    def records_place(self) -> str:
+        """Where the records are, without a password."""
+        url = make_url(self.records_url)
+        return (url.database or "") if not self.has_shared_records else url.render_as_string(hide_password=True)
+
+    @property
+    def migrates_at_start(self) -> bool:
+        """A start brings the records' schema up. A file of ours always; what others share, where it is said so."""
+        return self.database_migrate or not self.has_shared_records
 
     @property
     def has_shared_records(self) -> bool:

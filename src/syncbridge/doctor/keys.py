@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from syncbridge.auth import AuthRules
 from syncbridge.auth.keyring import states
 from syncbridge.config import Settings
+from syncbridge.doctor.database_room import database_room, judge_room
 from syncbridge.doctor.findings import Finding, ok, problem, warning
 from syncbridge.doctor.records import looking_at_records, records_file
 from syncbridge.doctor.upkeep import check_upkeep
 from syncbridge.errors import SyncBridgeError
 from syncbridge.ports import SigningKey
-from syncbridge.records.database import newest_revision
 from syncbridge.records.keys import SigningKeys
+from syncbridge.records.migration import Schema, newest_revision, schema_of
 from syncbridge.story.words import moment, span
 
 RECORDS = "records"
@@ -33,12 +34,12 @@ async def check_records(settings: Settings) -> list[Finding]:
         return [ok(RECORDS, f"{file} is not there yet; the first start makes it")]
     try:
         async with looking_at_records(settings) as database:
-            revision = await database.revision()
+            schema = await schema_of(database)
             server = await database.server_version()
-            is_ours = revision == newest_revision()
+            room = None if file is not None else await database_room(database)
             now_ms = time.time_ns() // 1_000_000
-            keys = await SigningKeys(database).read() if is_ours else []
-            upkeep = await check_upkeep(database, settings, now_ms) if is_ours else []
+            keys = await SigningKeys(database).read() if schema.is_served else []
+            upkeep = await check_upkeep(database, settings, now_ms) if schema.is_served else []
     except SyncBridgeError as fault:
         return [
             problem(
@@ -48,30 +49,47 @@ async def check_records(settings: Settings) -> list[Finding]:
                 "look after the database, or restore it from a backup",
             )
         ]
-    findings = list(judge_revision(revision, newest_revision()))
+    findings = list(judge_schema(schema, is_server=file is None))
     findings += judge_server(server) if file is None else [ok(RECORDS, f"{file} answers")]
-    if is_ours:
+    if room is not None:
+        findings += judge_room(room, settings.database_pool_size, max(1, settings.workers))
+    if schema.is_served:
         findings += [*judge_keys(keys, settings.auth, now_ms), *upkeep]
     return findings
 
 
-def judge_revision(found: str, newest: str) -> Iterator[Finding]:
-    """The schema is this program's."""
-    if found == newest:
-        yield ok(RECORDS, f"schema revision {found}")
-    elif found < newest:
+def judge_schema(found: Schema, *, is_server: bool) -> Iterator[Finding]:
+    """The schema serves this program."""
+    ours = newest_revision()
+    if found.state == "current":
+        yield ok(RECORDS, f"schema revision {found.revision}")
+    elif found.state == "newer":
         yield warning(
             RECORDS,
-            f"schema revision {found}, this program's is {newest}",
-            "The next start brings it up; going back needs a backup.",
+            f"schema revision {found.revision} of a newer program; it serves this one ({ours}) too",
+            "This node is the older of two releases; that is meant to last as long as an upgrade.",
+            "upgrade this node",
+        )
+    elif found.state == "foreign":
+        yield problem(
+            RECORDS,
+            f"schema revision {found.revision}, this program knows {ours}",
+            "The data was written by a newer program; this one does not start.",
+            "start the newer program",
+        )
+    elif is_server:
+        yield problem(
+            RECORDS,
+            f"schema revision {found.revision or 'none'}, this program needs {ours}",
+            "It does not start, unless database_migrate says that a start brings it up.",
             "syncbridge migrate",
         )
     else:
-        yield problem(
+        yield warning(
             RECORDS,
-            f"schema revision {found}, this program knows {newest}",
-            "The data was written by a newer program; this one does not start.",
-            "start the newer program",
+            f"schema revision {found.revision or 'none'}, this program's is {ours}",
+            "The next start brings it up; going back needs a backup.",
+            "syncbridge migrate",
         )
 
 

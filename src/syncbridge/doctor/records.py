@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -11,6 +12,14 @@ from sqlalchemy import make_url
 from syncbridge.config import Settings
 from syncbridge.errors import Unavailable
 from syncbridge.records.database import Database
+from syncbridge.secret_sources import open_secrets
+
+
+class _WallClock:
+    """The machine's clock, as it is."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
 
 
 def records_file(settings: Settings) -> Path | None:
@@ -26,8 +35,8 @@ async def looking_at_records(settings: Settings) -> AsyncIterator[Database]:
     if file is not None and not file.exists():
         raise Unavailable(f"there are no records at {file}: no service was ever started there")
     url = settings.records_url if file is None else f"sqlite+aiosqlite:///{file.resolve().as_uri()}?mode=ro&uri=true"
-    database = Database(url, pool_size=1)
-    try:
+    async with AsyncExitStack() as stack:
+        secrets = await open_secrets(settings, stack, clock=_WallClock(), serves=False)
+        database = Database(url, pool_size=1, credentials=secrets.database)
+        stack.push_async_callback(database.close)
         yield database
-    finally:
-        await database.close()

@@ -94,6 +94,13 @@ class ExportedIncident(_Part):
     detail: Any
 
 
+class ExportedArchive(_Part):
+    """The newest state of a session as it is kept beside its log."""
+
+    expires_at: int
+    body: dict[str, Any] = Field(description="The snapshot: the state, its version, who was active, what was settled.")
+
+
 class ExportedSession(_Part):
     """A session: what it is, its state, and every entry of its log that is still kept."""
 
@@ -114,6 +121,7 @@ class ExportedSession(_Part):
         [], description="As the protocol has them: who, when, what, and the conflicts with both values."
     )
     fault: str | None = Field(description="Why there is no state and no log, or not all of it.")
+    archived_state: ExportedArchive | None = Field(description="A copy of the newest state, in another store.")
     snapshots: list[ExportedSnapshot]
     pairing_codes: list[ExportedCode]
     incidents: list[ExportedIncident]

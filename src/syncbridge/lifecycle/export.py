@@ -122,6 +122,9 @@ class Exporter:
         # Why there is no state and no log, or not all of it.
         yield _member("fault", faults[0] if faults else None)
         personal = self._records.personal
+        kept = await personal.archived_state(session)
+        # A copy of the log's newest state, in another store: shown where it is, whatever the log says.
+        yield _member("archived_state", None if kept is None else kept | {"body": msgspec.Raw(kept["body"])})
         async for part in _list("snapshots", self._snapshots(session)):
             yield part
         async for part in _list("pairing_codes", _each(await personal.pairing_codes(session))):

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from syncbridge.core.ids import AccountId
 from syncbridge.errors import AccountExists, NotFound
 from syncbridge.records.database import Database
+from syncbridge.records.faults import retried
 from syncbridge.records.revocations import Revocation, end_logins_within
 from syncbridge.records.schema import accounts
 
@@ -74,6 +75,7 @@ class Accounts:
         async with self._database.transaction() as connection:
             await connection.execute(update(accounts).where(mine).values(password_hash=new))
 
+    @retried
     async def change_password(
         self, account: AccountId, old: str, new: str, revocation: Revocation, now_ms: int
     ) -> Revocation | None:

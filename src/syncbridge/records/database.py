@@ -1,93 +1,81 @@
-"""The database behind the records: one engine, `sqlite+aiosqlite` or `postgresql+asyncpg`, the same code for both."""
+"""The database behind the records: connections and short transactions, over SQLite and PostgreSQL alike."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, inspect, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+import structlog
+from sqlalchemy import Table, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from syncbridge.errors import Unavailable
+from syncbridge.ports import CredentialSource
+from syncbridge.records import engines
+from syncbridge.records.engines import WRITES
+from syncbridge.records.faults import Reason, reason_of, translated
+from syncbridge.records.pool import Pool
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
-_WRITES = "syncbridge_writes"
-_BUSY_TIMEOUT_S = 5
-_POOL_TIMEOUT_S = 2  # a request is better told `unavailable` than kept in a queue
+SWAP_AGAIN_S: Final = 1.0
+"""New credentials that the server does not take yet are tried again so soon; the old ones serve meanwhile."""
+
+_log = structlog.get_logger("syncbridge.records")
 
 
 class Database:
     """Connections, short transactions, and one translation of what goes wrong.
 
     Atomicity  what is done inside `transaction` is committed whole at its end, or rolled back at an exception.
-    Isolation  a transaction is alone with what it reads: SQLite takes its write lock at the start (so a read never
-               turns into a write that fails), PostgreSQL locks the account's row where that matters.
+    Isolation  a look (`reading`) sees one moment. A transaction is alone with what it reads in SQLite, which takes its
+               write lock at the start (so a read never turns into a write that fails); in PostgreSQL it locks the
+               account's row where that matters, and the account's before any other.
     Durability a committed transaction is on disk (WAL, synchronous=FULL).
-    Errors     a database that does not answer raises `Unavailable`; a constraint that does not hold raises
-               sqlalchemy's IntegrityError, for the caller knows what it means.
+    Errors     a database that does not answer raises `Unavailable`, PostgreSQL within a second; a constraint that does
+               not hold raises sqlalchemy's IntegrityError, for the caller knows what it means.
+    Rotation   after the credentials changed new connections log in by the new ones; those in use finish their work
+               first, so for a moment there may be twice as many as the pool has.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 4) -> None:
-        parsed = make_url(url)
-        self._is_sqlite = parsed.get_backend_name() == "sqlite"
+    def __init__(
+        self, url: str, *, pool_size: int = 4, credentials: CredentialSource | None = None, is_patient: bool = False
+    ) -> None:
+        """``is_patient`` bounds no statement (migrations)."""
+        self._url = make_url(url)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self.pool_size = pool_size
+        self._credentials = credentials
+        self._is_patient = is_patient
         self.on_wait: Callable[[float], object] = lambda _ms: None
         """Called with how long each piece of work waited for its connection, in ms; also where it got none."""
-        self._path = Path(parsed.database) if self._is_sqlite and parsed.database else None
-        self.engine: AsyncEngine = create_async_engine(
-            parsed,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=_POOL_TIMEOUT_S,
-            # SQLite is a file: nothing to lose contact with.
-            pool_pre_ping=not self._is_sqlite,
-            hide_parameters=True,  # a statement's values are people's data: not in messages, not in logs
-        )
-        if self._is_sqlite:
-            event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
-            event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+        self.on_fault: Callable[[Reason], object] = lambda _reason: None
+        """Called with why a piece of work was not done, each time."""
+        self.rotations_total = 0
+        self._is_away: bool | None = None  # not known before it answered once: who opens it is told by the exception
+        self._pool = self._make_pool()
+        self._swapping: asyncio.Task[None] | None = None
+        self._is_closed = False
+        if credentials is not None and not self.is_sqlite:
+            credentials.watch(self._log_in_anew)
 
-    async def migrate(self) -> str:
-        """The schema is the newest; answers its revision. Safe to run twice, also by two processes at once.
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine that new work gets its connections from."""
+        return self._pool.engine
 
-        Raises   Unavailable with where the database is and what it said: whoever starts a service may know.
-        """
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._path.touch(mode=0o600, exist_ok=True)
-        config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    @property
+    def file(self) -> Path | None:
+        """The file that it is in; None where it is in a server."""
+        return Path(self._url.database) if self.is_sqlite and self._url.database else None
 
-        def upgrade(connection: Connection) -> str:
-            if not self._is_sqlite:
-                # Two nodes that start together must not both make the tables; released at the end of the transaction.
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(5395042)")
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
-
-        try:
-            async with self.transaction() as connection:
-                return await connection.run_sync(upgrade)
-        except Unavailable as fault:
-            said = getattr(fault.__cause__, "orig", None) or fault.__cause__
-            place = self._path or self.engine.url.render_as_string(hide_password=True)
-            raise Unavailable(f"The records at {place} cannot be opened: {said}") from fault
-
-    async def revision(self) -> str:
-        """The schema's revision as it is; "" where there is none. Raises Unavailable."""
-        async with self.reading() as connection:
-            if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
-                return ""
-            return str((await connection.exec_driver_sql("SELECT version_num FROM alembic_version")).scalar_one())
+    @property
+    def place(self) -> str:
+        """Where it is, as an operator is told: without the password."""
+        return str(self.file or self._url.render_as_string(hide_password=True))
 
     async def server_version(self) -> tuple[int, ...]:
         """The version of what answers: SQLite's, or the database server's. Raises Unavailable."""
@@ -97,18 +85,20 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection for one consistent look; nothing that is written through it stays."""
-        with _translated():
-            async with self._connected() as connection:
-                yield connection
+        async with self._connected() as connection:
+            if not self.is_sqlite:
+                connection = await connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A connection whose changes are committed at the end, or undone by an exception."""
-        with _translated():
-            async with self._connected() as plain:
-                connection = await plain.execution_options(**{_WRITES: True})
-                async with connection.begin():
-                    yield connection
+        async with self._connected() as plain:
+            connection = await plain.execution_options(**{WRITES: True})
+            async with connection.begin():
+                yield connection
 
     async def fold(self) -> None:
         """What was erased is in no file of the database any more. Raises Unavailable while a reader holds the log.
@@ -116,9 +106,9 @@ class Database:
         SQLite keeps old pages in its write-ahead log until that is folded into the file; PostgreSQL's own vacuum and
         the keeping of its write-ahead log are its operator's.
         """
-        if not self._is_sqlite:
+        if not self.is_sqlite:
             return
-        with _translated():
+        with translated(self.on_fault):
             async with self.engine.connect() as connection:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
                 cursor = await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -127,21 +117,10 @@ class Database:
         if is_busy:
             raise Unavailable("Another process reads the records; their write-ahead log still holds what was erased.")
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        # Left as `async with` leaves it: to the end, also where its user is cancelled. `close` would be cut off.
-        async with AsyncExitStack() as stack:
-            begin = time.perf_counter()
-            try:
-                connection = await stack.enter_async_context(self.engine.connect())
-            finally:
-                self.on_wait((time.perf_counter() - begin) * 1000)
-            yield connection
-
     @property
     def connections_in_use(self) -> int:
         """Connections that somebody works with now."""
-        return int(self.engine.pool.checkedout())  # type: ignore[attr-defined]  # of the pool that is in use here
+        return self._pool.in_use
 
     async def is_healthy(self) -> bool:
         """Whether the database answers a question now."""
@@ -154,42 +133,82 @@ class Database:
 
     async def close(self) -> None:
         """Every connection is closed."""
-        await self.engine.dispose()
+        self._is_closed = True
+        if self._swapping is not None:
+            self._swapping.cancel()
+            await asyncio.gather(self._swapping, return_exceptions=True)
+        await self._pool.close()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _make_pool(self) -> Pool:
+        if self.is_sqlite:
+            return Pool(engines.sqlite_engine(self._url, pool_size=self.pool_size), within_s=None)
+        engine = engines.postgres_engine(
+            self._url, pool_size=self.pool_size, credentials=self._credentials, is_patient=self._is_patient
+        )
+        return Pool(engine, within_s=engines.ANSWER_WITHIN_S)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        with translated(self._failed):
+            begin = time.perf_counter()
+            is_waiting = True
+            try:
+                async with self._pool.connected() as connection:
+                    is_waiting = False
+                    self.on_wait((time.perf_counter() - begin) * 1000)
+                    self._answered()
+                    yield connection
+            finally:
+                if is_waiting:
+                    self.on_wait((time.perf_counter() - begin) * 1000)
+
+    def _failed(self, reason: Reason) -> None:
+        self.on_fault(reason)
+        # Told once: the metric counts each. What befell one statement says nothing of the next.
+        if self._is_away is False and reason not in ("undone", "slow_statement"):
+            self._is_away = True
+            _log.warning("the records do not answer", reason=reason)
+
+    def _answered(self) -> None:
+        if self._is_away:
+            _log.info("the records answer again")
+        self._is_away = False
+
+    def _log_in_anew(self) -> None:
+        if self._is_closed:
+            return
+        if self._swapping is not None:
+            self._swapping.cancel()
+        self._swapping = asyncio.get_running_loop().create_task(self._swap())
+
+    async def _swap(self) -> None:
+        """New work gets connections of the new log-in, once the server takes it."""
+        is_told = False
+        while True:
+            pool = self._make_pool()
+            try:
+                with translated(self.on_fault):
+                    async with pool.connected():
+                        pass
+            except Unavailable as fault:
+                if not is_told:
+                    is_told = True
+                    _log.warning("new credentials of the records are not taken; tried on", reason=reason_of(fault))
+                await pool.close()
+                await asyncio.sleep(SWAP_AGAIN_S)
+                continue
+            except BaseException:
+                await asyncio.shield(pool.close())
+                raise
+            old, self._pool = self._pool, pool
+            self.rotations_total += 1
+            _log.info("the records' connections log in anew")
+            await old.retire()
+            return
 
 
-def newest_revision() -> str:
-    """The revision that `Database.migrate` leads to."""
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    return str(ScriptDirectory.from_config(config).get_current_head())
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """What a driver raises when the database is away becomes `Unavailable`; our own mistakes stay what they are."""
-    try:
-        yield
-    except (IntegrityError, ProgrammingError, DataError):
-        raise
-    except (DBAPIError, PoolTimeout, ConnectionError) as error:
-        raise Unavailable("The records do not answer; try again.") from error
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver must not open transactions by itself: `_begin_sqlite` decides which kind.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        f"busy_timeout={_BUSY_TIMEOUT_S * 1000}",
-        "secure_delete=ON",  # what is erased is overwritten in the file
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    is_writing = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+def upserted(connection: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that may say what becomes of a row that is there (``ON CONFLICT``), in this database's dialect."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)

@@ -14,6 +14,7 @@ from syncbridge.core.ids import AccountId, DeviceId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import DeviceLimit, DeviceUnknown, NotFound
 from syncbridge.records.database import Database
+from syncbridge.records.faults import retried
 from syncbridge.records.outbox import OutboxTable
 from syncbridge.records.schema import accounts, devices
 
@@ -62,6 +63,7 @@ class Devices:
         async with self._database.reading() as connection:
             return await _read(connection, account)
 
+    @retried
     async def register(
         self, account: AccountId, info: DeviceInfo, *, login_at: int, devices_max: DevicesMax, now_ms: int
     ) -> Roster:
@@ -81,11 +83,13 @@ class Devices:
                 outbox=self._outbox,
             )
 
+    @retried
     async def rename(self, account: AccountId, device: DeviceId, name: str) -> Roster:
         """The device is called so, whatever it says of itself. Raises DeviceUnknown."""
         async with self._database.transaction() as connection:
             return await _change(connection, account, device, {"given_name": name})
 
+    @retried
     async def remove(self, account: AccountId, device: DeviceId, now_ms: int) -> Roster:
         """The device is none of the account's until somebody logs in on it anew. Raises DeviceUnknown."""
         async with self._database.transaction() as connection:
@@ -97,6 +101,8 @@ class Devices:
 async def _change(
     connection: AsyncConnection, account: AccountId, device: DeviceId, values: dict[str, object]
 ) -> Roster:
+    # The account first: a registration that reads the roster now must not miss what is changed here.
+    await connection.execute(select(accounts.c.id).where(accounts.c.id == account).with_for_update())
     changed = await connection.execute(
         update(devices)
         .where(devices.c.account == account, devices.c.id == device, devices.c.removed_at.is_(None))

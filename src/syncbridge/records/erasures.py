@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from syncbridge.core.ids import AccountId, SessionId
 from syncbridge.errors import NotFound
 from syncbridge.records.database import Database
+from syncbridge.records.faults import retried
 from syncbridge.records.outbox import OutboxTable
 from syncbridge.records.schema import (
     accounts,
@@ -27,6 +28,7 @@ from syncbridge.records.schema import (
     idempotency_keys,
     identities,
     incidents,
+    log_snapshots,
     pairing_codes,
     refresh_tokens,
     sessions,
@@ -37,6 +39,7 @@ from syncbridge.records.schema import (
 RECEIPT_PREFIX = "ers_"
 
 OF_SESSIONS: tuple[tuple[str, Table], ...] = (
+    ("archived_states", log_snapshots),
     ("incidents", incidents),
     ("pairing_codes", pairing_codes),
     ("snapshots", snapshots),
@@ -44,6 +47,7 @@ OF_SESSIONS: tuple[tuple[str, Table], ...] = (
 """What hangs on a session, by its column ``session``."""
 
 OF_ACCOUNTS: tuple[tuple[str, Table], ...] = (
+    ("archived_states", log_snapshots),
     ("pairing_codes", pairing_codes),
     ("idempotency_keys", idempotency_keys),
     ("log_ins", token_families),
@@ -82,6 +86,7 @@ class Erasures:
         self._database = database
         self._outbox = outbox
 
+    @retried
     async def begin(self, account: AccountId, now_ms: int) -> Erasure:
         """It is written that the account is to be erased; the same row again when it is already. Raises NotFound."""
         row = {"account": account, "requested_at": now_ms, "finished_at": None, "receipt": {}}
@@ -133,19 +138,25 @@ class Erasures:
         async with self._database.reading() as connection:
             return [SessionId(one) for one in (await connection.execute(query)).scalars()]
 
+    @retried
     async def erase_session(self, account: AccountId, session: SessionId) -> None:
         """The session's listing and everything that hangs on it are gone, and counted."""
         gone: Counter[str] = Counter()
         async with self._database.transaction() as connection:
+            # The listing first: whoever writes something that hangs on it locks it too, and writes nothing after this.
+            await connection.execute(select(sessions.c.id).where(sessions.c.id == session).with_for_update())
             for kind, table in OF_SESSIONS:
                 gone[kind] += await _erase(connection, table, table.c.session == session)
             gone["sessions"] += await _erase(connection, sessions, sessions.c.id == session)
             await _count(connection, account, gone)
 
+    @retried
     async def erase_account(self, account: AccountId) -> None:
         """The account and everything that hangs on it are gone, and counted; no session may be listed any more."""
         gone: Counter[str] = Counter()
         async with self._database.transaction() as connection:
+            # The account first, as everybody locks it.
+            await connection.execute(select(accounts.c.id).where(accounts.c.id == account).with_for_update())
             mine = select(token_families.c.id).where(token_families.c.account == account)
             gone["tokens"] += await _erase(connection, refresh_tokens, refresh_tokens.c.family.in_(mine))
             for kind, table in OF_ACCOUNTS:

@@ -9,10 +9,12 @@ from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, not_, o
 from syncbridge.core.ids import SessionId
 from syncbridge.limits import Retention
 from syncbridge.records.database import Database
+from syncbridge.records.faults import retried
 from syncbridge.records.schema import (
     erasures,
     idempotency_keys,
     incidents,
+    log_snapshots,
     pairing_codes,
     refresh_tokens,
     revocations,
@@ -29,18 +31,31 @@ class Expiry:
                next `Database.fold`.
     """
 
-    KINDS = ("snapshot", "incident", "pairing_code", "idempotency_key", "token", "log_in", "revocation", "receipt")
+    KINDS = (
+        "snapshot",
+        "incident",
+        "pairing_code",
+        "idempotency_key",
+        "token",
+        "log_in",
+        "revocation",
+        "receipt",
+        "archived_state",
+    )
     """In the order in which they go: a log-in goes with the last of its tokens."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @retried
     async def remove(self, kind: str, now_ms: int, retention: Retention, count_max: int) -> int:
         """At most ``count_max`` rows of the kind are gone that were past their time; how many there were."""
         table, is_over = _rule(kind, now_ms, retention)
         columns = list(table.primary_key)
         async with self._database.transaction() as connection:
-            rows = (await connection.execute(select(*columns).where(is_over).limit(count_max))).all()
+            # Of two nodes that sweep at once each takes rows that the other has not.
+            due = select(*columns).where(is_over).limit(count_max).with_for_update(skip_locked=True, of=table)
+            rows = (await connection.execute(due)).all()
             for row in rows:
                 same = and_(*(column == value for column, value in zip(columns, row, strict=True)))
                 await connection.execute(delete(table).where(same))
@@ -96,6 +111,7 @@ def _rule(kind: str, now_ms: int, retention: Retention) -> tuple[Table, ColumnEl
         "token": (refresh_tokens, refresh_tokens.c.expires_at <= now_ms),
         "log_in": (token_families, not_(exists().where(refresh_tokens.c.family == token_families.c.id))),
         "revocation": (revocations, revocations.c.expires_at <= now_ms),
+        "archived_state": (log_snapshots, log_snapshots.c.expires_at <= now_ms),
         "receipt": (erasures, erasures.c.finished_at <= now_ms - retention.receipt_ms),
     }
     return rules[kind]

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from syncbridge.core.ids import AccountId
 from syncbridge.errors import IdempotencyInProgress, IdempotencyKeyReused, NotFound
 from syncbridge.records.database import Database
+from syncbridge.records.faults import retried
 from syncbridge.records.schema import accounts, idempotency_keys
 
 _KEYS = idempotency_keys.c
@@ -37,6 +38,7 @@ class IdempotencyKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @retried
     async def claim(
         self, account: AccountId, key: str, request: bytes, *, now_ms: int, until_ms: int, keys_max: int
     ) -> Claim | KeptAnswer:
@@ -65,12 +67,14 @@ class IdempotencyKeys:
             await connection.execute(insert(idempotency_keys).values(values))
         return Claim(account, key, now_ms, forgotten)
 
+    @retried
     async def keep(self, claim: Claim, answer: KeptAnswer, until_ms: int) -> None:
         """The answer is given again until ``until_ms``; nothing happens where the claim has run out meanwhile."""
         values = {"status": answer.status, "headers": answer.headers, "body": answer.body, "expires_at": until_ms}
         async with self._database.transaction() as connection:
             await connection.execute(update(idempotency_keys).where(_held(claim)).values(values))
 
+    @retried
     async def release(self, claim: Claim) -> None:
         """The key is free: whoever comes next is judged anew."""
         async with self._database.transaction() as connection:

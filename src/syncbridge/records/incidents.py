@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-import structlog
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from syncbridge.core.ids import SessionId
 from syncbridge.errors import Unavailable
 from syncbridge.ports import Incident
+from syncbridge.records.behind import WriteBehind
 from syncbridge.records.database import Database
+from syncbridge.records.faults import retried
 from syncbridge.records.schema import incidents, sessions
 
 FLUSH_DELAY_MS = 500
@@ -21,7 +21,6 @@ SESSION_MAX = 500
 PENDING_MAX = 10_000
 """Waiting to be written, over all sessions: what a database that is away for a while may cost in memory."""
 
-_log = structlog.get_logger("syncbridge.records")
 _KEPT = incidents.alias("kept")
 
 
@@ -37,11 +36,9 @@ class Incidents:
 
     def __init__(self, database: Database, *, delay_ms: int = FLUSH_DELAY_MS) -> None:
         self._database = database
-        self._delay_ms = delay_ms
         self._pending: list[Incident] = []
         self._last: dict[SessionId, int] = {}
-        self._task: asyncio.Task[None] | None = None
-        self._is_closed = False
+        self._behind = WriteBehind("incidents", self.flush, self._has_more, delay_ms=delay_ms)
         self.kept_total = 0
         self.dropped_total = 0
 
@@ -51,13 +48,12 @@ class Incidents:
         if last is not None and _is_repeated(self._pending[last], incident):
             self._pending[last] = _repeated(self._pending[last], incident)
             return
-        if self._is_closed or len(self._pending) >= PENDING_MAX:
+        if self._behind.is_closed or len(self._pending) >= PENDING_MAX:
             self.dropped_total += 1
             return
         self._last[incident.session] = len(self._pending)
         self._pending.append(incident)
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._follow())
+        self._behind.wake()
 
     async def of_session(self, session: SessionId) -> list[Incident]:
         """Every incident kept of the session, oldest first, those just noted included where they are written."""
@@ -81,29 +77,20 @@ class Incidents:
 
     async def close(self) -> None:
         """What was noted is written, where the database answers; nothing is written after it."""
-        self._is_closed = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        try:
-            await self.flush()
-        except Unavailable:
+        if not await self._behind.close():
             self.dropped_total += len(self._pending)
 
-    async def _follow(self) -> None:
-        while self._pending:
-            await asyncio.sleep(self._delay_ms / 1000)
-            try:
-                await self.flush()
-            except Unavailable:
-                _log.warning("incidents wait for the records", count=len(self._pending))
-        self._task = None
+    def _has_more(self) -> bool:
+        return bool(self._pending)
 
+    @retried
     async def _write(self, noted: list[Incident]) -> None:
         named = {incident.session for incident in noted}
+        # Locked in one order, for two nodes that write the same ones, and for whoever deletes one meanwhile.
+        listed = select(sessions.c.id).where(sessions.c.id.in_(named)).order_by(sessions.c.id)
         async with self._database.transaction() as connection:
-            known = set((await connection.execute(select(sessions.c.id).where(sessions.c.id.in_(named)))).scalars())
+            locked = await connection.execute(listed.with_for_update(read=True, key_share=True))
+            known = set(locked.scalars())
             rows = [_row(incident) for incident in noted if incident.session in known]
             if rows:
                 await connection.execute(insert(incidents), rows)

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from syncbridge.ports import SigningKey
 from syncbridge.records.database import Database
+from syncbridge.records.faults import retried
 from syncbridge.records.schema import signing_keys
 
 SECRET_BYTES = 32  # the size of an HMAC-SHA256 key: less is weaker, more is hashed down (RFC 7518 section 3.2)
@@ -37,6 +38,7 @@ class SigningKeys:
         async with self._database.reading() as connection:
             return [_key(row) for row in (await connection.execute(select(signing_keys).order_by(_ordinal))).all()]
 
+    @retried
     async def rotate(self, *, after: int, signs_from: int, retired_at: int, now_ms: int) -> SigningKey | None:
         """See `ports.KeyStore.rotate`. What is retired by now loses its secret: nothing can be signed with it."""
         key = SigningKey(secrets.token_hex(8), secrets.token_bytes(SECRET_BYTES), now_ms, signs_from, ordinal=after + 1)

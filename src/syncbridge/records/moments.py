@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 
-from syncbridge.records.database import Database
+from syncbridge.records.database import Database, upserted
 from syncbridge.records.schema import moments
 
 
@@ -23,6 +23,5 @@ class Moments:
     async def put(self, name: str, at: int) -> None:
         """It was at this moment."""
         async with self._database.transaction() as connection:
-            known = await connection.execute(update(moments).where(moments.c.name == name).values(at=at))
-            if known.rowcount == 0:
-                await connection.execute(insert(moments).values(name=name, at=at))
+            row = upserted(connection, moments).values(name=name, at=at)
+            await connection.execute(row.on_conflict_do_update(index_elements=["name"], set_={"at": at}))

@@ -10,9 +10,10 @@ from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import CodeInvalid
 from syncbridge.records.database import Database
 from syncbridge.records.devices import DevicesMax, Roster, register_within
+from syncbridge.records.faults import retried
 from syncbridge.records.outbox import OutboxTable
 from syncbridge.records.revocations import FOR_EVER
-from syncbridge.records.schema import pairing_codes
+from syncbridge.records.schema import accounts, pairing_codes
 from syncbridge.records.tokens import Family, begin_within
 
 
@@ -30,6 +31,7 @@ class PairingCodes:
         self._database = database
         self._outbox = outbox
 
+    @retried
     async def add(self, digest: bytes, *, account: AccountId, session: SessionId, expires_at: int, now_ms: int) -> None:
         """The code can be redeemed once, until ``expires_at``; codes that ran out are gone."""
         row = {
@@ -43,6 +45,7 @@ class PairingCodes:
             await connection.execute(delete(pairing_codes).where(pairing_codes.c.expires_at <= now_ms))
             await connection.execute(insert(pairing_codes).values(row))
 
+    @retried
     async def redeem(
         self,
         digest: bytes,
@@ -67,11 +70,14 @@ class PairingCodes:
             row = (await connection.execute(select(pairing_codes).where(open_code))).one_or_none()
             if row is None:
                 raise CodeInvalid
+            account = AccountId(row.account)
+            # The account before the code, as whoever ends its log-ins locks them: two that did it crosswise would wait
+            # for each other.
+            await connection.execute(select(accounts.c.id).where(accounts.c.id == account).with_for_update())
             # Of two redeemers at once one finds the row no longer open.
             taken = await connection.execute(update(pairing_codes).where(open_code).values(used_at=now_ms))
             if taken.rowcount == 0:
                 raise CodeInvalid
-            account = AccountId(row.account)
             roster = await register_within(
                 connection,
                 account,

@@ -19,6 +19,7 @@ from syncbridge.records.schema import (
     idempotency_keys,
     identities,
     incidents,
+    log_snapshots,
     pairing_codes,
     refresh_tokens,
     sessions,
@@ -95,6 +96,12 @@ class Personal:
         """The next labelled snapshots by their ids; ``state`` is JSON in bytes."""
         columns = [column for column in snapshots.c if column.name != "session"]
         return await self._page(columns, snapshots.c.session == session, snapshots.c.id, after, count_max)
+
+    async def archived_state(self, session: SessionId) -> dict[str, Any] | None:
+        """The newest state that is kept beside the log, None where none is; ``body`` is JSON in bytes."""
+        table = log_snapshots.c
+        rows = await self._rows(select(table.expires_at, table.body).where(table.session == session))
+        return rows[0] if rows else None
 
     async def pairing_codes(self, session: SessionId) -> Rows:
         """That there are one-time codes, not which."""

@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from syncbridge.core.ids import AccountId
-from syncbridge.records.database import Database
+from syncbridge.records.database import Database, upserted
+from syncbridge.records.faults import retried
 from syncbridge.records.schema import accounts, pairing_codes, revocations, token_families
 
 FOR_EVER: Final = 2**53 - 1
@@ -49,6 +50,7 @@ class RevocationTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @retried
     async def add(self, revocation: Revocation, now_ms: int) -> Revocation:
         """It is in force, after a restart too; answers the row as it stands."""
         async with self._database.transaction() as connection:
@@ -70,6 +72,7 @@ class RevocationTable:
             )
             return [_revocation(row) for row in rows.all()]
 
+    @retried
     async def end_logins(self, revocation: Revocation, account: AccountId, now_ms: int) -> Revocation:
         """No refresh token and no one-time code of the account is taken any more, but the kept log-in's; as `add`."""
         async with self._database.transaction() as connection:
@@ -79,18 +82,17 @@ class RevocationTable:
 async def add_within(connection: AsyncConnection, revocation: Revocation, now_ms: int) -> Revocation:
     """`RevocationTable.add` inside a transaction that does more."""
     here = revocations.c.subject == revocation.subject
-    held = (await connection.execute(select(revocations).where(here).with_for_update())).one_or_none()
+    # The row is made first: what is not there cannot be locked, and of two that both found nothing one would fail.
+    empty = {"subject": revocation.subject, "expires_at": revocation.expires_at, "created_at": 0}
+    made = await connection.execute(upserted(connection, revocations).values(empty).on_conflict_do_nothing())
+    row = (await connection.execute(select(revocations).where(here).with_for_update())).one()
+    held = None if made.rowcount else _revocation(row)
     newest = (await connection.execute(select(func.max(revocations.c.created_at)))).scalar_one()
     # In order whatever the writers' clocks say: a reader that asks for what is new must not miss a row.
-    row = replace(
-        revocation.joined(None if held is None else _revocation(held)), written=max(now_ms, (newest or 0) + 1)
-    )
-    values = {"expires_at": row.expires_at, "created_at": row.written, "before": row.before, "kept": row.kept}
-    if held is None:
-        await connection.execute(insert(revocations).values(subject=row.subject, **values))
-    else:
-        await connection.execute(update(revocations).where(here).values(values))
-    return row
+    joined = replace(revocation.joined(held), written=max(now_ms, (newest or 0) + 1))
+    values = {name: getattr(joined, name) for name in ("expires_at", "before", "kept")}
+    await connection.execute(update(revocations).where(here).values(values | {"created_at": joined.written}))
+    return joined
 
 
 async def end_logins_within(

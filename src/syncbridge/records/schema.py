@@ -227,3 +227,12 @@ leases = Table(
     Column("fence", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
 )
+
+schema_steps = Table(
+    "schema_steps",
+    metadata,
+    # The steps that this schema came of, and since which revision programs work with the tables that each left.
+    Column("revision", String(32), primary_key=True),
+    Column("serves_from", String(32), nullable=False),
+    Column("at", BigInteger, nullable=False),  # when it was noticed
+)

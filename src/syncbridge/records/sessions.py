@@ -11,8 +11,9 @@ from sqlalchemy import Row, and_, delete, insert, or_, select, update
 from syncbridge.core.entry import Status
 from syncbridge.core.ids import AccountId, JsonObject, SessionId
 from syncbridge.records.database import Database
+from syncbridge.records.faults import retried
 from syncbridge.records.outbox import OutboxTable
-from syncbridge.records.schema import sessions
+from syncbridge.records.schema import log_snapshots, sessions
 
 
 class SessionRecord(Struct, frozen=True):
@@ -94,12 +95,15 @@ class Sessions:
         async with self._database.transaction() as connection:
             await connection.execute(update(sessions).where(sessions.c.id == session).values(values))
 
+    @retried
     async def remove(self, *some: SessionId) -> None:
-        """The sessions and what hangs on them (snapshots, one-time codes) are gone."""
+        """The sessions and what hangs on them (snapshots, the archived state, one-time codes) are gone."""
         async with self._database.transaction() as connection:
             query = select(sessions.c.id, sessions.c.account).where(sessions.c.id.in_(some)).with_for_update()
             listed = [(SessionId(row.id), AccountId(row.account)) for row in (await connection.execute(query)).all()]
+            # The listing first, as whoever writes the newest state behind locks it: none comes back after this.
             await connection.execute(delete(sessions).where(sessions.c.id.in_(some)))
+            await connection.execute(delete(log_snapshots).where(log_snapshots.c.session.in_(some)))
             await self._outbox.sessions_deleted(connection, listed)
 
 

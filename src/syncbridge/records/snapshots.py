@@ -11,6 +11,7 @@ from sqlalchemy import and_, delete, func, insert, or_, select
 from syncbridge.core.ids import JsonObject, SessionId
 from syncbridge.errors import SnapshotsExceeded
 from syncbridge.records.database import Database
+from syncbridge.records.faults import retried
 from syncbridge.records.schema import sessions, snapshots
 
 
@@ -35,6 +36,7 @@ class Snapshots:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @retried
     async def add(self, snapshot: SnapshotRecord, state: JsonObject, *, count_max: int) -> None:
         """The state is kept. Raises SnapshotsExceeded when the session holds ``count_max`` snapshots already."""
         row: dict[str, Any] = {name: getattr(snapshot, name) for name in snapshot.__struct_fields__}

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.errors import TokenExpired, TokenInvalid, TokenRevoked
 from syncbridge.records.database import Database
+from syncbridge.records.faults import retried
 from syncbridge.records.revocations import FOR_EVER
 from syncbridge.records.schema import accounts, refresh_tokens, revocations, token_families
 
@@ -30,6 +31,7 @@ class Tokens:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @retried
     async def begin(
         self, family: Family, digest: bytes, expires_at: int, *, password_hash: str | None = None
     ) -> Family | None:
@@ -49,6 +51,7 @@ class Tokens:
                 return None
         return begun
 
+    @retried
     async def rotate(self, digest: bytes, successor: bytes, *, expires_at: int, now_ms: int) -> Family | str:
         """The refresh token is used up and ``successor`` stands in its place; answers its family.
 
@@ -92,11 +95,13 @@ class Tokens:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else Family(row.id, row.account, row.login_at, row.device, row.session)
 
+    @retried
     async def revoke_family(self, family: str, now_ms: int) -> None:
         """No refresh token of the family is taken any more."""
         async with self._database.transaction() as connection:
             await _revoke(connection, family, now_ms)
 
+    @retried
     async def revoke_device(self, account: AccountId, device: DeviceId, now_ms: int) -> list[str]:
         """No refresh token bound to the device is taken any more; answers the families it hit."""
         mine = (
@@ -109,6 +114,7 @@ class Tokens:
             await connection.execute(update(token_families).where(mine).values(revoked_at=now_ms))
         return ids
 
+    @retried
     async def forget_expired(self, now_ms: int) -> int:
         """What no longer matters is gone: expired tokens, families without any, revocations; how many rows."""
         async with self._database.transaction() as connection:

@@ -36,7 +36,7 @@ from syncbridge.doctor import service as running
 from syncbridge.limits import Limits
 from syncbridge.net.tls import Certificate
 from syncbridge.ports import Outcome
-from syncbridge.records import open_records
+from syncbridge.records import Schema, open_records
 from syncbridge.runtime.clock import ServerClock
 from syncbridge.wire.codec import encode_entry
 
@@ -206,9 +206,19 @@ async def test_records_that_are_no_database_are_told(tmp_path: Path) -> None:
     only(await keys.check_records(found), "problem", "they cannot be read")
 
 
-@pytest.mark.parametrize(("revision", "severity"), [("0001", "warning"), ("9999", "problem"), ("", "warning")])
-def test_another_schema_is_told(revision: str, severity: str) -> None:
-    only(keys.judge_revision(revision, "0002"), severity, f"schema revision {revision}")
+@pytest.mark.parametrize(
+    ("found", "in_file", "in_server"),
+    [
+        (Schema("absent"), "warning", "problem"),
+        (Schema("older", "0001"), "warning", "problem"),
+        (Schema("newer", "9999", "0002"), "warning", "warning"),
+        (Schema("foreign", "9999", "9000"), "problem", "problem"),
+    ],
+    ids=lambda one: one.state if isinstance(one, Schema) else one,
+)
+def test_another_schema_is_told(found: Schema, in_file: str, in_server: str) -> None:
+    only(keys.judge_schema(found, is_server=False), in_file, f"schema revision {found.revision or 'none'}")
+    only(keys.judge_schema(found, is_server=True), in_server, f"schema revision {found.revision or 'none'}")
 
 
 def test_an_old_postgresql_is_told() -> None:

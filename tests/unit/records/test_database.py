@@ -10,6 +10,7 @@ import pytest
 from syncbridge.records import Records
 
 
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 async def test_who_is_cancelled_while_a_connection_is_given_back_gives_it_back_whole(
     records: Records, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

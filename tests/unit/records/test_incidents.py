@@ -45,7 +45,7 @@ async def test_what_is_noted_is_read_back_in_its_order(listed: Records) -> None:
 
 
 async def test_it_is_written_without_being_asked(listed: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listed.incidents, "_delay_ms", 1)
+    monkeypatch.setattr(listed.incidents._behind, "delay_ms", 1)
     listed.incidents.note(incident(1))
     async with asyncio.timeout(30):
         while not await listed.incidents.of_session(ONE):  # noqa: ASYNC110 - the database tells nobody

@@ -8,28 +8,23 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
-from syncbridge.records import migrate, open_records
+from syncbridge.records import Records, Schema, migrate
+from syncbridge.records.migration import newest_revision
 from syncbridge.records.schema import metadata
 
 
-async def test_migrations_make_exactly_the_tables_of_the_schema(tmp_path: Path) -> None:
-    records = await open_records(f"sqlite+aiosqlite:///{tmp_path / 'records.db'}")
-
+async def test_migrations_make_exactly_the_tables_of_the_schema(records: Records) -> None:
     def differences(connection: Connection) -> list[object]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return list(compare_metadata(context, metadata))
 
-    try:
-        async with records.database.reading() as connection:
-            assert await connection.run_sync(differences) == []
-    finally:
-        await records.close()
+    async with records.database.reading() as connection:
+        assert await connection.run_sync(differences) == []
 
 
-async def test_migrating_again_and_by_two_at_once_changes_nothing(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'new' / 'records.db'}"
-    first = await asyncio.gather(migrate(url), migrate(url))
-    assert {*first, await migrate(url)} == {"0003"}
+async def test_migrating_again_and_by_two_at_once_changes_nothing(empty_url: str) -> None:
+    first = await asyncio.gather(migrate(empty_url), migrate(empty_url))
+    assert {*first, await migrate(empty_url)} == {Schema("current", newest_revision())}
 
 
 async def test_records_are_readable_by_their_owner_alone(tmp_path: Path) -> None:

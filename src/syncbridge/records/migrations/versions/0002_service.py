@@ -13,6 +13,9 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+serves_from = "0001"
+"""Since which revision programs work with the tables that this step leaves."""
+
 _ID = sa.String(64)
 
 

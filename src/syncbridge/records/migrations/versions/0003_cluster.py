@@ -13,6 +13,9 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+serves_from = "0002"
+"""Since which revision programs work with the tables that this step leaves."""
+
 _ID = sa.String(64)
 
 
@@ -50,9 +53,16 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_leases"),
     )
+    op.create_table(
+        "schema_steps",
+        sa.Column("revision", sa.String(32), nullable=False),
+        sa.Column("serves_from", sa.String(32), nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("revision", name="pk_schema_steps"),
+    )
 
 
 def downgrade() -> None:
     """None of it is."""
-    for table in ("leases", "outbox", "log_snapshots"):
+    for table in ("schema_steps", "leases", "outbox", "log_snapshots"):
         op.drop_table(table)
