@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from docs.generate import cloudevents
 from syncbridge.adapters.cluster import broker
+from syncbridge.adapters.cluster import outbox as of_sessions
 from syncbridge.core.facts import FACT_KINDS
 from syncbridge.core.retention import HISTORY_ENTRIES_MAX
 from syncbridge.records import outbox
@@ -47,4 +48,6 @@ def test_the_bounds_in_the_page_are_those_of_the_code() -> None:
     assert f"{HISTORY_ENTRIES_MAX:,} versions of a session" in PAGE
     assert f"{outbox.ROWS_MAX:,} events of accounts" in PAGE
     assert f"{broker.UNROUTED_MESSAGES_MAX:,} messages and {broker.UNROUTED_TTL_MS // 86_400_000} days" in PAGE
-    assert f"within {outbox.LEASE_MS // 1000}\nseconds" in PAGE
+    assert f"A lease lasts {outbox.LEASE_MS // 1000}\nseconds" in PAGE
+    assert outbox.LEASE_MS == of_sessions.LEASE_MS
+    assert f"{of_sessions.FACTS_MAX:,} events of each hash slot" in PAGE

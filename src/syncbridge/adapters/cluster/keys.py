@@ -20,6 +20,7 @@ name                             is      what
 ``sb:{#BUCKET}:all``, ``:due``   zset    sessions by name, and by when they must be looked at for their time to live
 ``sb:{SLOT}:outbox``             stream  facts of the slot's sessions that the broker was not told
 ``sb:{SLOT}:changed``            hash    session -> by which versions it grew, as far as the broker was not told
+``sb:{SLOT}:relay``              hash    who tells the broker of the slot now: holder, fence, until
 ``sb:{SLOT}:born``               string  since when this Redis knows of the slot: it is missing after a loss
 ``sb:nodes``                     hash    node -> a count that grows while it lives
 ================================ ======= =========================================================================
@@ -160,6 +161,11 @@ def outbox_key(slot: int) -> bytes:
 def changed_key(slot: int) -> bytes:
     """The state changes of a slot that wait for the broker."""
     return b"sb:{%b}:changed" % slot_tags()[slot]
+
+
+def relay_key(slot: int) -> bytes:
+    """The lease of whoever tells the broker of a slot."""
+    return b"sb:{%b}:relay" % slot_tags()[slot]
 
 
 def born_key(slot: int) -> bytes:
