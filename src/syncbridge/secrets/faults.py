@@ -17,7 +17,7 @@ FaultKind = Literal[
     "weak",
 ]
 KINDS: Final[tuple[str, ...]] = get_args(FaultKind)
-_PASSING: Final = frozenset({"unreachable", "timeout", "sealed", "failing"})
+_AWAY: Final = frozenset({"unreachable", "timeout", "sealed"})
 
 
 class SecretFault(Exception):
@@ -42,4 +42,9 @@ class SecretFault(Exception):
     @property
     def is_passing(self) -> bool:
         """Whether it may pass without anybody's changing what they configured."""
-        return self.kind in _PASSING
+        return self.is_away or self.kind == "failing"
+
+    @property
+    def is_away(self) -> bool:
+        """Whether nothing at all can be asked now."""
+        return self.kind in _AWAY

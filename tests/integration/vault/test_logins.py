@@ -102,7 +102,7 @@ async def test_token_is_renewed_until_it_cannot_be_and_then_another_log_in_is_ma
     assert first == 1
     # Renewed for its four seconds, then one log-in; not one a question, and not one a renewal.
     assert 2 <= client.generation <= 4
-    assert {line["event"] for line in logs} == {"logged in at Vault"}, logs
+    assert {line["event"] for line in logs} == {"logged in at Vault anew"}, logs
 
 
 class Kubernetes(BaseHTTPRequestHandler):

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from syncbridge.adapters.cluster.vault_login import log_in_request
 from syncbridge.secrets.faults import SecretFault
-from syncbridge.secrets.keeping import Standing
+from syncbridge.secrets.keeping import RETRY_S, Standing
 from syncbridge.secrets.rules import VaultRules
 
 RENEW_AT: Final = 2 / 3
@@ -121,6 +121,8 @@ class VaultClient:
 
     def _keep(self) -> float:
         token = self._good_token()
+        if token.is_old(self._now_s()):
+            return RETRY_S  # it could not be replaced, which was told
         lasts_s = token.since_s + token.lasts_s - self._now_s() if token.lasts_s else None
         self.standing.had(lasts_s=lasts_s)
         return _LOOK_S if lasts_s is None else max(0.05, min(_LOOK_S, lasts_s - token.lasts_s * (1 - RENEW_AT)))
@@ -160,9 +162,9 @@ class VaultClient:
         try:
             return self._taken(self._ask("post", "auth/token/renew-self"))
         except SecretFault as fault:
-            if fault.is_passing:
+            if fault.is_away:
                 raise
-            return None
+            return None  # past its longest life Vault answers 400 or 500, by its version
 
     def _log_in(self) -> _Token:
         request = log_in_request(self._rules, self._given)
@@ -182,7 +184,8 @@ class VaultClient:
             raise SecretFault("log_in", f"Vault at {self.address} refused the log-in: {self._advice()}") from fault
         if self._token is None or token.text != self._token.text:
             self.generation += 1
-            _log.info("logged in at Vault", method=self._rules.method, lasts_s=round(token.lasts_s))
+            if self.generation > 1:
+                _log.info("logged in at Vault anew", method=self._rules.method, lasts_s=round(token.lasts_s))
         self._token = token
         return token
 

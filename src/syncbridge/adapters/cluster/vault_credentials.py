@@ -36,9 +36,10 @@ class KvCredentials(Watched):
         password, username = held.get("password"), held.get("username", self._username)
         if not isinstance(password, str) or not password or not isinstance(username, str):
             raise SecretFault("malformed", f"{self._place} has no text in its field password")
+        is_first = self.standing.had_at_s is None
         is_new = self.change(Credentials(username, password))
         self.standing.had(is_new=is_new)
-        if is_new:
+        if is_new and not is_first:
             _log.info("credentials changed", secret=self.standing.name)
         return self._every_s
 
@@ -83,7 +84,7 @@ class DatabaseCredentials(Watched):
         try:
             answer = await self._client.write("sys/leases/renew", {"lease_id": self._lease})
         except SecretFault as fault:
-            if fault.is_passing:
+            if fault.is_away:
                 raise
             return False  # the lease is over, or was revoked
         lasts_s = _lasts(answer)
@@ -103,12 +104,14 @@ class DatabaseCredentials(Watched):
             raise SecretFault("malformed", f"{self._place} answered without a user, a password and a lease")
         # A log-in that this very question caused is what the lease hangs on.
         self._generation = max(generation, self._client.generation)
+        is_first = not self._lease
         self._lease, self._may_renew = lease, bool(answer.get("renewable", False))
         self._whole_s = _lasts(answer)
         self._begin(self._whole_s)
         self.change(Credentials(username, password))
         self.standing.had(is_new=True, lasts_s=self._whole_s)
-        _log.info("credentials changed", secret=self.standing.name, lasts_s=round(self._whole_s))
+        if not is_first:
+            _log.info("credentials changed", secret=self.standing.name, lasts_s=round(self._whole_s))
 
     def _begin(self, lasts_s: float) -> None:
         self._since_s, self._lasts_s = self._now_s(), lasts_s

@@ -1,0 +1,205 @@
+"""Passwords that somebody rotates, and database users that live for seconds, while queries go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from deploy.local.postgres import DATABASE, USER, Postgres
+from deploy.local.vault import Vault
+from syncbridge.adapters.cluster.vault import VaultClient
+from syncbridge.adapters.cluster.vault_credentials import DatabaseCredentials, KvCredentials
+from syncbridge.ports import CredentialSource
+from syncbridge.secrets.faults import SecretFault
+from syncbridge.secrets.keeping import keep_fresh
+from syncbridge.secrets.rules import VaultRules
+from tests.integration.vault.conftest import DEADLINE_S, Place, set_up, until
+
+ROTATIONS = 5
+
+
+@pytest.fixture
+async def client(vault: Vault, place: Place) -> AsyncIterator[VaultClient]:
+    """Who may read every path."""
+    opened = VaultClient(vault.url, place.rules, vault.token)
+    yield opened
+    opened.close()
+
+
+async def test_password_that_is_rotated_in_vault_is_told_once(client: VaultClient, place: Place) -> None:
+    source = KvCredentials(client, "redis", "secret", place.path, "default", 0.02)
+    told: list[tuple[str, str]] = []
+    source.watch(lambda: told.append((source.current().username, source.current().password)))
+    place.shell("vault kv put -mount=secret harmonyflow/jwt password=canary-one")
+    with capture_logs() as logs:
+        await source.keep()
+        await source.keep()
+        keeping = asyncio.create_task(keep_fresh([source]))
+        place.shell("vault kv put -mount=secret harmonyflow/jwt password=canary-two username=syncbridge")
+        await until(lambda: len(told) == 2)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+    assert told == [("default", "canary-one"), ("syncbridge", "canary-two")]
+    assert "canary" not in f"{logs}{source.current()!r}"
+
+
+async def test_secret_without_a_password_is_named_and_changes_nothing(client: VaultClient, place: Place) -> None:
+    source = KvCredentials(client, "redis", "secret", place.path, "", 0.02)
+    place.shell("vault kv put -mount=secret harmonyflow/jwt password=one")
+    await source.keep()
+    place.shell("vault kv put -mount=secret harmonyflow/jwt passwort=canary")
+    with pytest.raises(SecretFault, match="has no text in its field password") as refused:
+        await source.keep()
+    assert "canary" not in str(refused.value)
+    assert source.current().password == "one"
+
+
+@pytest.fixture(scope="module")
+def postgres(vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A server whose users Vault makes, by the deployment's script."""
+    folder = tmp_path_factory.mktemp("postgres")
+    server = Postgres(folder)
+    server.start()
+    set_up(
+        vault,
+        folder,
+        DATABASE_ADMIN_URL=f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{server.port}/{DATABASE}",
+        DATABASE_ADMIN_USER=USER,
+        DATABASE_ADMIN_PASSWORD=server.password,
+    )
+    yield server
+    server.stop()
+
+
+def set_life(vault: Vault, ttl: str, max_ttl: str) -> None:
+    """Users that are made from now on live so long, and with renewals so long at the most."""
+    api = vault.client().adapter
+    role = api.get("/v1/database/roles/syncbridge")["data"]
+    api.post("/v1/database/roles/syncbridge", json={**role, "default_ttl": ttl, "max_ttl": max_ttl})
+
+
+class Queries:
+    """Asks the database all the time, with the credentials that are in force; a pool that is swapped when told."""
+
+    def __init__(self, port: int, source: CredentialSource) -> None:
+        self._port = port
+        self._source = source
+        self._connection: asyncpg.Connection | None = None
+        self._is_old = False
+        self.outcomes: Counter[str] = Counter()
+        self.users: set[str] = set()
+        source.watch(self._changed)
+
+    def _changed(self) -> None:
+        self._is_old = True
+
+    async def go_on(self) -> None:
+        while True:
+            try:
+                if self._connection is None or self._is_old:
+                    self._is_old = False
+                    old, self._connection = self._connection, await self._connect()
+                    if old is not None:
+                        await old.close()
+                await self._connection.execute("INSERT INTO written DEFAULT VALUES")
+                self.outcomes["done"] += 1
+            except (OSError, asyncpg.PostgresError) as error:
+                self.outcomes[type(error).__name__] += 1
+                self._connection = None
+            await asyncio.sleep(0.002)
+
+    async def _connect(self) -> asyncpg.Connection:
+        held = self._source.current()
+        self.users.add(held.username)
+        return await asyncpg.connect(
+            host="127.0.0.1", port=self._port, user=held.username, password=held.password, database=DATABASE
+        )
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+
+async def test_database_users_are_replaced_while_the_old_ones_last_without_a_failed_query(
+    vault: Vault, client: VaultClient, postgres: Postgres
+) -> None:
+    set_life(vault, "2s", "2s")
+    postgres.psql("CREATE TABLE IF NOT EXISTS written (id bigserial PRIMARY KEY)")
+    source = DatabaseCredentials(client, "database", "syncbridge")
+    await source.keep()
+    first = source.current().username
+    queries = Queries(postgres.port, source)
+    tasks = [asyncio.create_task(keep_fresh([client, source])), asyncio.create_task(queries.go_on())]
+    async with asyncio.timeout(2 * DEADLINE_S):
+        while source.standing.changes <= ROTATIONS:  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.02)
+    done = queries.outcomes["done"]
+    await until(lambda: queries.outcomes["done"] > done + 20)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await queries.close()
+    assert set(queries.outcomes) == {"done"}
+    assert len(queries.users) == ROTATIONS + 1
+    assert first in queries.users
+    assert source.standing.failures == {}
+    # What one of them made belongs to the owner of the tables, so the next may go on with it.
+    assert int(postgres.psql("SELECT count(*) FROM written")) == queries.outcomes["done"]
+
+
+async def test_lease_is_renewed_before_it_is_replaced(vault: Vault, client: VaultClient, postgres: Postgres) -> None:
+    set_life(vault, "2s", "1h")
+    source = DatabaseCredentials(client, "database", "syncbridge")
+    await source.keep()
+    user = source.current().username
+    renewed = source.standing.had_at_s
+    async with asyncio.timeout(DEADLINE_S):
+        while source.standing.had_at_s == renewed:  # noqa: ASYNC110
+            await asyncio.sleep(min(0.1, await source.keep()))
+    assert source.current().username == user
+
+
+async def test_new_log_in_gets_other_credentials_before_the_old_token_takes_its_own_along(
+    vault: Vault, place: Place, postgres: Postgres
+) -> None:
+    made = vault.client().adapter.post("/v1/auth/token/create", json={"policies": ["syncbridge"], "ttl": "1h"})
+    place.write("token", made["auth"]["client_token"])
+    client = VaultClient(vault.url, place.rules_with(token_file=str(place.folder / "token")))
+    set_life(vault, "1h", "1h")
+    source = DatabaseCredentials(client, "database", "syncbridge")
+    await source.keep()
+    first = source.current()
+    other = vault.client().adapter.post("/v1/auth/token/create", json={"policies": ["syncbridge"], "ttl": "1h"})
+    place.write("token", other["auth"]["client_token"])
+    vault.client().adapter.post("/v1/auth/token/revoke", json={"token": made["auth"]["client_token"]})
+    await client.read("secret/metadata/harmonyflow/jwt")
+    await source.keep()
+    assert source.current() != first
+    connection = await asyncpg.connect(
+        host="127.0.0.1",
+        port=postgres.port,
+        user=source.current().username,
+        password=source.current().password,
+        database=DATABASE,
+    )
+    await connection.close()
+    client.close()
+
+
+async def test_vault_that_is_away_leaves_the_lease_in_force(own_vault: Vault) -> None:
+    client = VaultClient(own_vault.url, VaultRules(timeout_ms=300), own_vault.token)
+    api = own_vault.client().adapter
+    api.post("/v1/sys/mounts/database", json={"type": "database"})
+    source = KvCredentials(client, "redis", "secret", "redis", "", 0.02)
+    api.post("/v1/secret/data/redis", json={"data": {"password": "held"}})
+    await source.keep()
+    own_vault.process.kill()
+    with pytest.raises(SecretFault, match="nobody answers"):
+        await source.keep()
+    assert source.current().password == "held"
+    client.close()
