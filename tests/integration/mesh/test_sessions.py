@@ -9,7 +9,7 @@ import pytest
 from deploy.local.redis import RedisServer
 from syncbridge.adapters.cluster import channel, keys
 from syncbridge.core.entry import Entry
-from syncbridge.core.ids import DeviceId, SessionId
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
 from tests.integration.mesh.world import PHONE, QUICK, TABLET, UNCHECKED, WATCH, Node, World, commit, write_head
 from tests.integration.redis.asking import command, until
 
@@ -82,7 +82,7 @@ async def test_committed_entries_are_heard_by_all_and_large_ones_lead_to_a_look(
     await two.follow(session)
     commit(one, session, "ep", patch(2), patch(3))
     await until(lambda: two.seen.committed)
-    assert two.seen.committed == [(session, "ep", [patch(2), patch(3)], [0, 0], "txn-2")]
+    assert two.seen.committed == [(session, "ep", [patch(2), patch(3)], [0, 0], "txn-2", 1)]
     await write_head(one, session, "ep", 4)
     commit(one, session, "ep", patch(4, "x" * channel.ENTRIES_BYTES_MAX))
     await until(lambda: two.seen.heads[session] == ("ep", 4))
@@ -146,18 +146,40 @@ async def test_a_late_statement_of_a_node_makes_no_ghost(world: World, redis_ser
     assert two.elsewhere(session) == set()
 
 
-async def test_what_waits_at_a_key_of_another_type_is_replaced_by_presence(
-    world: World, redis_server: RedisServer
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("who", ["SET", "x"]),
+        ("who", ["HSET", "somebody", "x"]),
+        ("head", ["SET", "x"]),
+        ("head", ["HSET", "version", "x"]),
+        ("nodes", ["SET", "x"]),
+        ("last", ["RPUSH", "x"]),
+        ("last", ["SET", "x"]),
+    ],
+    ids=lambda part: part if isinstance(part, str) else " ".join(part),
+)
+async def test_what_is_not_as_it_should_be_in_the_store_stops_no_news(
+    world: World, redis_server: RedisServer, key: str, words: list[str]
 ) -> None:
     one, two = await world.node(redis_server.url), await world.node(redis_server.url)
-    session = world.session()
-    await command(one.link, "SET", keys.session_keys(session).who.decode(), "x", is_write=True)
-    await command(one.link, "SET", keys.session_keys(session).head.decode(), "x", is_write=True)
+    session, alice = world.session(), AccountId(f"{world.prefix}-alice")
+    named = {
+        "who": keys.session_keys(session).who,
+        "head": keys.session_keys(session).head,
+        "nodes": keys.NODES,
+        "last": keys.account_last(alice),
+    }
+    name = named[key].decode()
+    await command(one.link, "DEL", name, is_write=True)
+    assert await command(one.link, words[0], name, *words[1:], is_write=True)
     one.mesh.follow(session)
     two.mesh.follow(session)
+    one.mesh.arrive(alice, PHONE, ConnectionId("c1"))
     one.mesh.present(session, PHONE, 1_000)
     await until(lambda: two.elsewhere(session) == {PHONE})
-    assert session not in two.seen.heads  # a head that cannot be read is no log that is gone
+    await until(lambda: one.figures.sums["mesh_in", "arrived"] and two.mesh.nodes == one.mesh.nodes == 2)
+    assert (session in two.seen.heads) is (key != "head")  # a head that cannot be read is no log that is gone
 
 
 class Model:

@@ -35,7 +35,7 @@ class Seen:
 
     devices: dict[SessionId, dict[DeviceId, int]] = field(default_factory=dict)
     heads: dict[SessionId, tuple[str, int]] = field(default_factory=dict)
-    committed: list[tuple[SessionId, str, list[Entry], list[int], TxnId]] = field(default_factory=list)
+    committed: list[tuple[SessionId, str, list[Entry], list[int], TxnId, int]] = field(default_factory=list)
     signals: list[tuple[SessionId, DeviceId, bytes]] = field(default_factory=list)
     arrivals: list[tuple[AccountId, DeviceId, ConnectionId]] = field(default_factory=list)
     messages: list[tuple[AccountId, DeviceId, SessionId, bytes]] = field(default_factory=list)
@@ -43,9 +43,15 @@ class Seen:
     history: list[dict[DeviceId, int]] = field(default_factory=list)
 
     def entries_seen(
-        self, session: SessionId, epoch: str, entries: list[Entry], digests: list[int], txn: TxnId
+        self,
+        session: SessionId,
+        epoch: str,
+        entries: list[Entry],
+        digests: list[int],
+        txn: TxnId,
+        previous_at: int = 0,
     ) -> None:
-        self.committed.append((session, epoch, entries, digests, txn))
+        self.committed.append((session, epoch, entries, digests, txn, previous_at))
 
     def head_seen(self, session: SessionId, epoch: str, version: int) -> None:
         self.heads[session] = (epoch, version)
@@ -150,7 +156,8 @@ async def write_head(node: Node, session: SessionId, epoch: str, version: int) -
 def commit(node: Node, session: SessionId, epoch: str, *entries: Entry) -> None:
     """What the store's script says when a transaction is committed."""
     bodies = [encode_entry(entry) for entry in entries]
-    frame = channel.encode_entries(epoch, entries[0].version, f"txn-{entries[0].version}", [0] * len(bodies), bodies)
+    first, digests = entries[0].version, [0] * len(bodies)
+    frame = channel.encode_entries(epoch, first, f"txn-{first}", digests, bodies, previous_at=first - 1)
     node.link.publish(keys.session_channel(session), frame)
 
 

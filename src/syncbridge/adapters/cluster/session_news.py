@@ -319,7 +319,8 @@ class SessionNews:
             return
         self._see_presence(followed, self._statements_of(answer[2:]))
         if followed.is_followed:
-            self._see_head(followed, bytes(answer[0]).decode("utf-8", "replace"), int(answer[1]))
+            version = int(answer[1]) if bytes(answer[1]).isdigit() else -1
+            self._see_head(followed, bytes(answer[0]).decode("utf-8", "replace"), version)
 
     def _statements_of(self, fields: list[Any]) -> dict[str, Statement]:
         stands: dict[str, Statement] = {}
@@ -378,9 +379,9 @@ class SessionNews:
         self._telemetry.measured("mesh_in", 1, kind)
         session = followed.session
         match message:
-            case Entries(epoch, first, txn, digests, entries):
+            case Entries(epoch, first, txn, digests, entries, previous_at):
                 followed.head = (epoch, first + len(entries) - 1, self._questions)
-                self._neighbour.entries_seen(session, epoch, entries, digests, txn)
+                self._neighbour.entries_seen(session, epoch, entries, digests, txn, previous_at)
             case Moved():
                 self._want_look(followed)
             case Statement():

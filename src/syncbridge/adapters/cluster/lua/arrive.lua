@@ -5,7 +5,8 @@
 -- Gives the number. It is the server's time in microseconds, so that it grows on after the last number was lost.
 local time = redis.call('TIME')
 local number = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local last = tonumber(redis.call('GET', KEYS[1]) or 0)
+local stands = redis.pcall('GET', KEYS[1])
+local last = type(stands) == 'string' and tonumber(stands) or 0 -- what is no number is replaced
 if number <= last then
   number = last + 1
 end

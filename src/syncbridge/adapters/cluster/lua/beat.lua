@@ -3,6 +3,10 @@
 -- KEYS  the nodes
 -- ARGV  node, ms to live, then name and count of each dead node in turn
 -- Gives node and count in turn.
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'hash' and kind ~= 'none' then -- whatever it is, the nodes count anew
+  redis.call('DEL', KEYS[1])
+end
 for place = 3, #ARGV, 2 do
   if redis.call('HGET', KEYS[1], ARGV[place]) == ARGV[place + 1] then
     redis.call('HDEL', KEYS[1], ARGV[place])
