@@ -92,10 +92,12 @@ class AccountNews:
         verdict = self._arrivals.number(account, place, device, int(answer))
         if rival is not None:
             self._judge(account, device, place, rival, verdict)
+        if place.is_to_repeat:
+            place.is_to_repeat = False
+            self._repeat(account, device, place)
 
     def _ready(self, account: AccountId) -> None:
-        # Two that arrived before either listened would never hear of each other.
-        for device, place in self._arrivals.numbered(account):
+        for device, place in self._arrivals.listening(account):
             self._repeat(account, device, place)
 
     def _repeat(self, account: AccountId, device: DeviceId, place: Place) -> None:

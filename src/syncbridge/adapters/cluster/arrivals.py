@@ -23,14 +23,19 @@ class Verdict(Enum):
 
 
 class Place:
-    """A device's connection at this node; ``number`` is 0 until Redis gave it one."""
+    """A device's connection at this node; ``number`` is 0 until Redis gave it one.
 
-    __slots__ = ("connection", "is_over", "number", "rival")
+    ``is_to_repeat``: the account was listened to only while the number was under way, so neither the rival's word nor
+    the own one may have been heard.
+    """
+
+    __slots__ = ("connection", "is_over", "is_to_repeat", "number", "rival")
 
     def __init__(self, connection: ConnectionId) -> None:
         self.connection = connection
         self.number = 0
         self.is_over = False
+        self.is_to_repeat = False
         self.rival: Arrived | None = None
 
 
@@ -67,9 +72,19 @@ class Arrivals:
         """Where the device is connected here."""
         return self._accounts.get(account, {}).get(device)
 
-    def numbered(self, account: AccountId) -> list[tuple[DeviceId, Place]]:
-        """The account's devices here whose arrival stands, with its number."""
-        return [(device, place) for device, place in self._accounts.get(account, {}).items() if place.number]
+    def listening(self, account: AccountId) -> list[tuple[DeviceId, Place]]:
+        """The account is listened to from now on: its devices here whose arrival is to be said again.
+
+        Two that arrived before either listened would never hear of each other. One without a number follows when it
+        has it; one that arrives from now on will be heard, or hears.
+        """
+        known = []
+        for device, place in self._accounts.get(account, {}).items():
+            if place.number:
+                known.append((device, place))
+            else:
+                place.is_to_repeat = True
+        return known
 
     def hear(self, account: AccountId, arrived: Arrived) -> Verdict:
         """The device arrived at another node."""

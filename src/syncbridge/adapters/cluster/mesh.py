@@ -12,11 +12,12 @@ import structlog
 
 from syncbridge.adapters.cluster import keys, script
 from syncbridge.adapters.cluster.account_news import AccountNews
+from syncbridge.adapters.cluster.followed import Followed
 from syncbridge.adapters.cluster.link import RedisLink
 from syncbridge.adapters.cluster.liveness import Liveness
 from syncbridge.adapters.cluster.replies import Answer
 from syncbridge.adapters.cluster.rhythm import Rhythm
-from syncbridge.adapters.cluster.session_news import Followed, SessionNews
+from syncbridge.adapters.cluster.session_news import SessionNews
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
 from syncbridge.ports import Neighbour, Telemetry
 

@@ -21,15 +21,18 @@ NODES_MAX: Final = 64
 
 
 class _Heard:
-    """What a node said last; ``asked`` counts the questions that had been asked by then."""
+    """What a node said last; ``asked`` counts the questions that had been asked by then.
 
-    __slots__ = ("asked", "devices", "number", "since_s")
+    ``age_s`` is for how long looks have found the same.
+    """
 
-    def __init__(self, statement: Statement, asked: int, now_s: float) -> None:
+    __slots__ = ("age_s", "asked", "devices", "number")
+
+    def __init__(self, statement: Statement, asked: int) -> None:
         self.number = statement.number
         self.devices = statement.devices
         self.asked = asked
-        self.since_s = now_s
+        self.age_s = 0.0
 
 
 class Reading(Struct, frozen=True):
@@ -96,7 +99,7 @@ class Presence:
                 devices[device] = max(at, devices.get(device, 0))
         return devices
 
-    def hear(self, node: str, statement: Statement, asked: int, now_s: float) -> bool:
+    def hear(self, node: str, statement: Statement, asked: int) -> bool:
         """A node's statement came over the channel; whether it was news.
 
         One with the number of the last and without devices is a burial.
@@ -105,11 +108,14 @@ class Presence:
         is_burial = known is not None and statement.number == known.number and not statement.devices
         if known is not None and statement.number <= known.number and not is_burial:
             return False
-        self._others[node] = _Heard(statement, asked, now_s)
+        self._others[node] = _Heard(statement, asked)
         return known is None or known.devices != statement.devices
 
-    def read(self, node: str, stands: Mapping[str, Statement], asked: int, now_s: float) -> Reading:
-        """The hash as it was when question ``asked`` was answered; ``node`` is this one."""
+    def read(self, node: str, stands: Mapping[str, Statement], asked: int, since_s: float) -> Reading:
+        """The hash as it was when question ``asked`` was answered; ``node`` is this one.
+
+        ``since_s`` is how long after the last look this one is: a statement that stood then is so much older.
+        """
         before = self.elsewhere()
         for name, statement in stands.items():
             if name == node:
@@ -121,9 +127,11 @@ class Presence:
                 or statement.number > known.number
                 or (known.asked < asked and statement.number < known.number)
             ):
-                self._others[name] = _Heard(statement, asked, now_s)
-            elif known.asked < asked and statement.number == known.number and not known.devices:
-                known.devices = statement.devices  # buried by mistake
+                self._others[name] = _Heard(statement, asked)
+            elif known.number == statement.number:
+                known.age_s += since_s
+                if known.asked < asked and not known.devices:
+                    known.devices = statement.devices  # buried by mistake
         for name, known in self._others.items():
             if name not in stands and known.asked < asked:
                 known.devices = {}
@@ -138,9 +146,9 @@ class Presence:
         known.devices = {}
         return known.number
 
-    def stale(self, now_s: float, after_s: float) -> list[str]:
-        """Nodes whose statement was not renewed for so long."""
-        return [name for name, known in self._others.items() if known.devices and now_s - known.since_s > after_s]
+    def stale(self, after_s: float) -> list[str]:
+        """Nodes whose statement looks have found not renewed for so long."""
+        return [name for name, known in self._others.items() if known.devices and known.age_s > after_s]
 
     def nodes(self) -> list[str]:
         """The other nodes that have devices."""

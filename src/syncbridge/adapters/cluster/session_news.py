@@ -20,6 +20,7 @@ from typing import Any, Final
 from syncbridge.adapters.cluster import channel, keys, script
 from syncbridge.adapters.cluster.channel import Broken, Deleted, Entries, Moved, Signal, Statement
 from syncbridge.adapters.cluster.due import Due, Rank
+from syncbridge.adapters.cluster.followed import Followed
 from syncbridge.adapters.cluster.link import RedisLink
 from syncbridge.adapters.cluster.liveness import Liveness
 from syncbridge.adapters.cluster.presence import Presence
@@ -39,37 +40,6 @@ KINDS: Final[dict[type[Any], str]] = {
 _STATE: Final = script.load("state_presence")
 _BURY: Final = script.load("bury_presence")
 _LOOK: Final = script.load("look")
-
-
-class Followed:
-    """A session that lives here, or whose devices here are just being taken back."""
-
-    __slots__ = (
-        "asked",
-        "channel",
-        "has_ready",
-        "head",
-        "is_followed",
-        "is_looking",
-        "is_to_look_again",
-        "keys",
-        "presence",
-        "session",
-        "told",
-    )
-
-    def __init__(self, session: SessionId, presence: Presence) -> None:
-        self.session = session
-        self.presence = presence
-        self.channel = keys.session_channel(session)
-        self.keys = keys.session_keys(session)
-        self.is_followed = True
-        self.is_looking = False
-        self.is_to_look_again = False
-        self.has_ready = False  # subscribed at least once
-        self.asked = 0  # the question that is open, or the last one
-        self.head: tuple[str, int, int] | None = None  # epoch, version, and how many questions had been asked by then
-        self.told: dict[DeviceId, int] | None = None  # the devices elsewhere, as the neighbour knows them
 
 
 class SessionNews:
@@ -271,7 +241,7 @@ class SessionNews:
 
     def _bury(self, followed: Followed, node: str) -> None:
         """What the node said does not count any more, and is removed; where that fails, the next look comes by."""
-        if not (self._liveness.is_dead(node) or node in followed.presence.stale(self._now_s(), self._rhythm.stale_s)):
+        if not (self._liveness.is_dead(node) or node in followed.presence.stale(self._rhythm.stale_s)):
             return  # it said something meanwhile
         number = followed.presence.drop(node)
         self._tell(followed)
@@ -333,16 +303,18 @@ class SessionNews:
         return stands
 
     def _see_presence(self, followed: Followed, stands: dict[str, Statement]) -> None:
-        presence, now_s = followed.presence, self._now_s()
+        presence = followed.presence
         for node, statement in list(stands.items()):
             self._liveness.met(node)
             if self._liveness.is_dead(node):
-                presence.hear(node, statement, followed.asked, now_s)
+                presence.hear(node, statement, followed.asked)
                 presence.drop(node)
                 self._suspected[followed, node] = None
                 del stands[node]
-        reading = presence.read(self._node, stands, followed.asked, now_s)
-        for node in presence.stale(now_s, self._rhythm.stale_s):
+        # Longer than two checks was no looking, but an outage: no statement could be renewed in it.
+        since_s = followed.looked_after_s(self._now_s(), 2 * self._rhythm.check_s)
+        reading = presence.read(self._node, stands, followed.asked, since_s)
+        for node in presence.stale(self._rhythm.stale_s):
             self._want_burial(followed, node)
         if reading.is_mine_missing:
             self._want_say(followed)
@@ -402,7 +374,7 @@ class SessionNews:
             self._want_look(followed)
             return
         self._liveness.met(node)
-        if not presence.hear(node, statement, self._questions, self._now_s()) or followed.told is None:
+        if not presence.hear(node, statement, self._questions) or followed.told is None:
             return
         if statement.left:
             gone = {device: at for device, at in statement.left.items() if at > followed.told.get(device, at)}
