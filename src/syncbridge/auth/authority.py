@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import structlog
 from msgspec import Struct
 
 from syncbridge.auth.access import AccessTokens, Claims
@@ -36,6 +37,7 @@ from syncbridge.records.revocations import FOR_EVER
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
 _REFRESH_PREFIX = "rt_"
 _CODE_ALPHABET = "ABCDEFGHJKMNPQRSTVWXYZ0123456789"  # no I, L, O, U: read aloud and typed without mistakes
+_log = structlog.get_logger("syncbridge.auth")
 FETCHES_MAX = 2  # key sets under way at once; a slow issuer holds one thread
 _CODE_CHARS = 10  # 50 bits, for five minutes
 
@@ -75,6 +77,7 @@ class Authority:
         self.ring = ring
         self.rotation = Rotation(records.keys, rules, clock)
         self._rotates = rotates
+        self._signs = ring.current().kid
         self._records = records
         self._access = AccessTokens(ring, issuer=rules.issuer, audience=rules.audience)
         self._clock = clock
@@ -222,6 +225,10 @@ class Authority:
             await self.rotation.rotate_when_due()
         if await self.ring.refresh():
             self.revocations.tell(None)
+        kid = self.ring.current().kid
+        if kid != self._signs:
+            self._signs = kid
+            _log.info("another key signs from now on", kid=kid)
 
     # -- revoking -----------------------------------------------------------------------------------------------
 

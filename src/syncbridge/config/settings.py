@@ -300,6 +300,12 @@ class Settings(BaseSettings):
             raise ValueError("vault_token needs vault_addr")
 
     @property
+    def has_outside_keys(self) -> bool:
+        """Whether the signing keys are not those of the records."""
+        in_vault = bool(self.vault_addr and self.vault.jwt_path)
+        return in_vault or self.jwt_secret_file is not None or self.jwt_secret is not None
+
+    @property
     def has_tls(self) -> bool:
         """Whether a port speaks TLS."""
         return self.tls_certificate is not None or bool(self.vault_addr and self.vault.pki_role)

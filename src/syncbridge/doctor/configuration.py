@@ -46,7 +46,7 @@ def _session_types(settings: Settings) -> Iterator[Finding]:
 
 def _exposure(settings: Settings) -> Iterator[Finding]:
     is_public = settings.host not in _LOOPBACK
-    if is_public and settings.tls_certificate is None and not settings.trusted_proxies:
+    if is_public and not settings.has_tls and not settings.trusted_proxies:
         yield warning(
             CHECK,
             f"host {settings.host} without TLS and without a proxy",

@@ -13,6 +13,7 @@ from syncbridge.doctor.findings import Finding, problem
 from syncbridge.doctor.issuers import check_issuers
 from syncbridge.doctor.keys import check_records
 from syncbridge.doctor.machine import check_machine
+from syncbridge.doctor.secrets import check_secrets
 from syncbridge.doctor.service import check_service
 from syncbridge.doctor.storage import check_storage
 from syncbridge.doctor.versions import check_versions
@@ -21,13 +22,14 @@ from syncbridge.doctor.versions import check_versions
 async def examine(settings: Settings, url: str | None = None, *, asks_issuers: bool = False) -> list[Finding]:
     """Every finding. A check that breaks is a finding too, and keeps no other from being made.
 
-    Nothing beyond this machine is asked but the service at ``url``, and with ``asks_issuers`` the outside issuers.
+    Nothing beyond this machine is asked but Vault, the service at ``url``, and with ``asks_issuers`` those issuers.
     """
     findings: list[Finding] = []
     findings += _made("versions", check_versions)
     findings += _made("config", lambda: check_configuration(settings))
     findings += _made("certificate", lambda: check_certificate(settings))
     findings += _made("storage", lambda: check_storage(settings))
+    findings += await _awaited("secrets", check_secrets(settings))
     findings += await _awaited("records", check_records(settings))
     if asks_issuers:
         findings += await _awaited("issuers", check_issuers(settings))

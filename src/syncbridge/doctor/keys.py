@@ -54,7 +54,9 @@ async def check_records(settings: Settings) -> list[Finding]:
     if room is not None:
         findings += judge_room(room, settings.database_pool_size, max(1, settings.workers))
     if schema.is_served:
-        findings += [*judge_keys(keys, settings.auth, now_ms), *upkeep]
+        if not settings.has_outside_keys:
+            findings += judge_keys(keys, settings.auth, now_ms)
+        findings += upkeep
     return findings
 
 

@@ -46,6 +46,11 @@ class VaultKeys:
         self._bad: dict[str, SecretFault] = {}
         self._kids: frozenset[str] = frozenset()
 
+    @property
+    def bad(self) -> list[SecretFault]:
+        """What is wrong with each version that is left out."""
+        return list(self._bad.values())
+
     async def read(self) -> Sequence[SigningKey]:
         """Every key that Vault knows of. Raises Unavailable."""
         try:
