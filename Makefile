@@ -79,6 +79,10 @@ run: setup ## start the service on 127.0.0.1:8080, its data in ./data
 demo: setup ## carry a recorded session through three devices, handoffs and a crash (about a minute)
 	@$(BIN)/syncbridge demo $(ARGS)
 
+.PHONY: cluster
+cluster: setup servers ## a whole cluster here until Ctrl-C: Redis, PostgreSQL, RabbitMQ, Vault, two nodes, HAProxy
+	@$(BIN)/python -m deploy.local $(ARGS)
+
 # --- the checks ---
 
 .PHONY: test

@@ -42,9 +42,18 @@ class Rabbit:
 
     def start(self) -> None:
         """It takes connections."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """It begins, which takes it ten seconds and more; `wait` tells when it takes connections."""
         if not self._epmd.is_running:
             self._epmd.start(lambda: accepts(int(self._environment["ERL_EPMD_PORT"])))
-        self.process.start(lambda: accepts(self.port), deadline_s=120)
+        self.process.start(lambda: True)
+
+    def wait(self) -> None:
+        """It takes connections."""
+        self.process.wait(lambda: accepts(self.port), deadline_s=120)
 
     def ctl(self, *words: str) -> str:
         """What `rabbitmqctl` prints."""

