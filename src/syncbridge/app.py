@@ -37,6 +37,7 @@ from syncbridge.runtime.clock import ServerClock
 from syncbridge.runtime.drain import say_goodbye, settle
 from syncbridge.runtime.driver import ConnectionDriver
 from syncbridge.runtime.engine import Engine
+from syncbridge.runtime.hellos import HelloGate
 from syncbridge.runtime.service import LiveSessionService
 from syncbridge.runtime.timers import CallAt, Cancellable
 from syncbridge.telemetry import PrometheusTelemetry
@@ -99,7 +100,7 @@ class Service:
             call_soon=loop.call_soon,
             call_at=_timers_of(loop, clock),
             store=store,
-            gatekeeper=AccountGatekeeper(authority),
+            gatekeeper=HelloGate(AccountGatekeeper(authority), settings.limits, clock, loop.call_soon),
             directory=records.directory,
             telemetry=self.telemetry if self.traces is None else self.traces.before(self.telemetry, clock),
             recorder=records.incidents,

@@ -46,6 +46,7 @@ BOUNDS: tuple[Bound, ...] = (
     Bound(("net.handshake_timeout_ms", "net.request_timeout_ms"), "dropped", _errors("request_timeout")),
     Bound(("net.head_bytes_max",), "400, and the connection ends", _errors("bad_handshake")),
     Bound(("limits.hello_pending_max",), "the oldest is closed", _errors("busy"), "busy", 1013),
+    Bound(("limits.hellos_waiting_max",), "closed, with a time to come back", _errors("busy"), "busy", 1013),
     Bound(("limits.hello_timeout_ms",), "closed", _errors("hello_timeout"), "hello_timeout", 4401),
     Bound(("limits.hello_messages_max",), "closed", _hits("hello_messages_max"), "bad_message", 4400),
     Bound(
@@ -153,6 +154,7 @@ RHYTHMS: dict[str, str] = {
     "tls_port": "an address",
     "database_pool_size": "requests wait for a connection",
     "workers": "the operator's choice",
+    "limits.hellos_at_once_max": "the others wait",
     "limits.checkpoint_entries": "how often",
     "limits.txn_entries_max": "the rest goes with the next commit",
     "limits.snapshot_entries_max": "how often",

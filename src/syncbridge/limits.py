@@ -33,7 +33,9 @@ class Limits:
     message_refusals_max: int = 20  # refused in a row, then the connection is closed with 4429
     hello_messages_max: int = 64  # said between `hello` and `welcome`: whoever pipelines its joins
     bad_messages_max: int = 20  # then the connection is closed with 4400
-    hello_pending_max: int = 2_000  # sockets that have not said hello; the oldest gives way (1013)
+    hello_pending_max: int = 2_000  # sockets that are not let in yet; the oldest gives way (1013)
+    hellos_at_once_max: int = 8  # looked at: each may wait for the database, whose connections are few
+    hellos_waiting_max: int = 512  # for their turn: some seconds' worth; more are told when to come back (1013)
     # REST
     body_bytes_max: int = 16 * 1024  # of a request that carries no state; one with a state may have twice its limit
     settings_bytes_max: int = 16 * 1024  # a session's settings: in every listing

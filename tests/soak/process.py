@@ -41,9 +41,9 @@ class ServiceProcess:
     @classmethod
     @asynccontextmanager
     async def running(
-        cls, folder: Path, accounts: int, *planted: str, idle_timeout_ms: int = 45_000
+        cls, folder: Path, accounts: int | str, *planted: str, idle_timeout_ms: int = 45_000
     ) -> AsyncIterator[ServiceProcess]:
-        """The service serves, with so many accounts."""
+        """The service serves, with so many accounts (see `tests.soak.serving`)."""
         authority = trustme.CA()
         issued = authority.issue_cert("127.0.0.1")
         issued.private_key_pem.write_to_path(folder / "key.pem")

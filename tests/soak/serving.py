@@ -2,6 +2,7 @@
 
     python -m tests.soak.serving FOLDER ACCOUNTS IDLE_TIMEOUT_MS [PLANTED]
 
+ACCOUNTS is how many, or like 400x5 where each has five registered devices, `device-0` and so on.
 FOLDER holds `chain.pem` and `key.pem`; the data go there too. Says one line of JSON when it listens: its ports, and for
 each account a token and a session. Every line that it then reads it answers with what it holds. It ends with its
 standard input. PLANTED is a fault by name, that has to be found.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from sqlalchemy import insert
 
 from syncbridge.app import Service
 from syncbridge.config import Settings
@@ -30,6 +32,7 @@ from syncbridge.net.handover import EntranceProtocol, SocketProtocol
 from syncbridge.net.listener import Listener
 from syncbridge.net.outlet import Outlet
 from syncbridge.records.accounts import Account
+from syncbridge.records.schema import devices
 from syncbridge.telemetry import configure_logging
 
 IDLE_UNLOAD_MS = 500
@@ -110,8 +113,8 @@ UNHURRIED = Plan(push_burst=1_000_000, push_refill_ms=1)
 """These tests write as fast as they can, to fill what a slow reader is owed."""
 
 
-async def make_accounts(service: Service, count: int) -> list[dict[str, str]]:
-    """Accounts with a token and a session each; without passwords, whose hashing would take its time."""
+async def make_accounts(service: Service, count: int, devices_each: int) -> list[dict[str, str]]:
+    """Accounts with a token, a session and devices each; without passwords, whose hashing would take its time."""
     told = []
     for number in range(count):
         account, session = AccountId(f"acc-{number}"), SessionId(f"ses-{number}")
@@ -126,10 +129,15 @@ async def make_accounts(service: Service, count: int) -> list[dict[str, str]]:
             device="",
         )
         told.append({"token": grant.access_token, "session": session})
+    if devices_each:
+        known = {"name": "", "platform": "", "capabilities": [], "created_at": 1, "seen_at": 1}
+        rows = [known | {"account": f"acc-{a}", "id": f"device-{d}"} for a in range(count) for d in range(devices_each)]
+        async with service.records.database.transaction() as connection:
+            await connection.execute(insert(devices), rows)
     return told
 
 
-async def serve(folder: Path, accounts: int, idle_timeout_ms: int) -> None:
+async def serve(folder: Path, accounts: int, devices_each: int, idle_timeout_ms: int) -> None:
     configure_logging("error", "json")
     settings = Settings(
         port=0,
@@ -145,7 +153,7 @@ async def serve(folder: Path, accounts: int, idle_timeout_ms: int) -> None:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     async with Service.running(settings) as service:
-        told = await make_accounts(service, accounts)
+        told = await make_accounts(service, accounts, devices_each)
         gc.collect()
         gc.freeze()  # as the service does when it has started
         say({"port": service.server.port, "tls_port": service.server.tls_port, "accounts": told})
@@ -157,8 +165,9 @@ async def serve(folder: Path, accounts: int, idle_timeout_ms: int) -> None:
 def main(words: list[str]) -> None:
     for name in words[3:]:
         PLANTED[name]()
+    accounts, _, devices_each = words[1].partition("x")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(Path(words[0]), int(words[1]), int(words[2])))
+        runner.run(serve(Path(words[0]), int(accounts), int(devices_each or 0), int(words[2])))
 
 
 if __name__ == "__main__":

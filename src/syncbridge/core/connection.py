@@ -261,7 +261,7 @@ class ConnectionMachine:
         if about == "auth" and issubclass(kind, errors.DependencyFault):
             # The old token is still good: a gate that cannot be reached is no reason to end a session.
             return [SendMessage(ErrorMessage(kind.code, event.message, kind.retry, about=about))]
-        return self._close(kind(event.message), about=about, devices=devices)
+        return self._close(kind(event.message), about=about, devices=devices, retry_after_ms=event.retry_after_ms)
 
     def _token_timer(self, now_ms: int) -> list[AnyConnectionEffect]:
         if not self.expires_at:
@@ -409,20 +409,33 @@ class ConnectionMachine:
         session: str = "",
         ref: str = "",
         devices: list[DevicePresence] | None = None,
+        retry_after_ms: int = 0,
     ) -> SendMessage:
         return SendMessage(
             ErrorMessage(
-                fault.code, fault.message, fault.retry, about=about, session=session, ref=ref, devices=devices or []
+                fault.code,
+                fault.message,
+                fault.retry,
+                about=about,
+                session=session,
+                ref=ref,
+                retry_after_ms=retry_after_ms,
+                devices=devices or [],
             )
         )
 
     def _close(
-        self, fault: SyncBridgeError, *, about: str = "", devices: list[DevicePresence] | None = None
+        self,
+        fault: SyncBridgeError,
+        *,
+        about: str = "",
+        devices: list[DevicePresence] | None = None,
+        retry_after_ms: int = 0,
     ) -> list[AnyConnectionEffect]:
         self.state, self.ended_by = ConnectionState.CLOSED, fault.code
         self.kept = None
         return [
-            self._error(fault, about=about, devices=devices),
+            self._error(fault, about=about, devices=devices, retry_after_ms=retry_after_ms),
             CloseConnection(fault.close_code or 1011),
         ]
 

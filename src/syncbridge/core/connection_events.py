@@ -52,6 +52,7 @@ class Refused(ConnectionEvent, frozen=True):
     code: str
     message: str
     devices: tuple[DeviceInfo, ...] = ()
+    retry_after_ms: int = 0
 
 
 class Renewed(ConnectionEvent, frozen=True):

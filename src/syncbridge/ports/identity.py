@@ -40,11 +40,15 @@ class Admission(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """It was not: an error code of `syncbridge.errors`, its sentence, and the devices for `device_limit`."""
+    """It was not: an error code of `syncbridge.errors`, its sentence, and the devices for `device_limit`.
+
+    ``retry_after_ms`` is how long to stay away, where that is known.
+    """
 
     code: str
     message: str
     devices: tuple[DeviceInfo, ...] = ()
+    retry_after_ms: int = 0
 
 
 class Gatekeeper(Protocol):

@@ -217,7 +217,8 @@ class ConnectionDriver:
 
     def _on_admission(self, answer: Admission | Refusal) -> None:
         if isinstance(answer, Refusal):
-            self._engine.post_connection(self, Refused(answer.code, answer.message, answer.devices))
+            refused = Refused(answer.code, answer.message, answer.devices, answer.retry_after_ms)
+            self._engine.post_connection(self, refused)
             return
         identity = self.identity = answer.identity
         admitted = Admitted(

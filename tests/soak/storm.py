@@ -1,0 +1,80 @@
+"""Many devices that lost their node come to another at once, and behave as the protocol says.
+
+    python -m tests.soak.storm PORT DEVICES_EACH
+
+Reads one line of JSON: for each account a token and a session. Every device connects, says hello and joins; one that is
+refused comes back after the time given, one that is cut off by the SDK's own back-off. Says one line when all follow
+their session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+
+import uvloop
+
+from syncbridge.client.backoff import Backoff
+from tests.soak.process import hear, say
+from tests.wire.rawclient import RawClient
+
+GIVEN_UP_S = 90.0
+
+
+class Storm:
+    """Devices of accounts, each its own connection."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.refused = self.cut = 0
+        self.resumed_s: list[float] = []
+        self._began_at = time.monotonic()
+
+    async def come(self, token: str, session: str, name: str) -> RawClient:
+        """The device follows its session."""
+        backoff = Backoff(random.random)
+        while True:
+            try:
+                client = await RawClient.upgraded(self._port)
+            except (ConnectionError, asyncio.IncompleteReadError):
+                # The node takes only so many newcomers, and forgets the oldest: as of any connection that is cut.
+                self.cut += 1
+                await asyncio.sleep(backoff.failed() / 1000)
+                continue
+            say(client, type="hello", token=token, device={"id": name})
+            answer = await hear(client, "welcome", "error")
+            if answer["type"] == "welcome":
+                break
+            assert answer["retry"] == "later", answer
+            assert answer["code"] != "busy" or answer["retry_after_ms"] > 0, answer
+            self.refused += 1
+            await client.__aexit__()
+            await asyncio.sleep(backoff.failed(least_ms=answer["retry_after_ms"]) / 1000)
+        say(client, type="join", session=session)
+        joined = await hear(client, "joined", "error")
+        assert joined["type"] == "joined", joined
+        self.resumed_s.append(time.monotonic() - self._began_at)
+        return client
+
+
+async def main(port: int, devices_each: int) -> None:
+    accounts = json.loads(sys.stdin.readline())
+    storm = Storm(port)
+    async with asyncio.timeout(GIVEN_UP_S), asyncio.TaskGroup() as group:
+        coming = [
+            group.create_task(storm.come(one["token"], one["session"], f"device-{number}"))
+            for number in range(devices_each)
+            for one in accounts
+        ]
+    for task in coming:
+        await task.result().__aexit__()
+    told = {"resumed": len(coming), "refused": storm.refused, "cut": storm.cut, "last_s": max(storm.resumed_s)}
+    print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(int(sys.argv[1]), int(sys.argv[2])))
