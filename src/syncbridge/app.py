@@ -38,6 +38,7 @@ from syncbridge.runtime.drain import say_goodbye, settle
 from syncbridge.runtime.driver import ConnectionDriver
 from syncbridge.runtime.engine import Engine
 from syncbridge.runtime.hellos import HelloGate
+from syncbridge.runtime.neighbour import EngineNeighbour
 from syncbridge.runtime.service import LiveSessionService
 from syncbridge.runtime.timers import CallAt, Cancellable
 from syncbridge.telemetry import PrometheusTelemetry
@@ -106,7 +107,10 @@ class Service:
             recorder=records.incidents,
             new_id=make_ids(),
             types=types,
+            mesh=backends.mesh,
         )
+        if backends.meet is not None:
+            backends.meet(EngineNeighbour(self.engine))
         self.sessions = LiveSessionService(self.engine)
         self.lifecycle = Lifecycle(
             store,

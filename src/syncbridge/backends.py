@@ -18,18 +18,21 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+import structlog
 from pydantic import SecretStr
 
 from syncbridge.adapters.cluster.relay import Relay
-from syncbridge.adapters.embedded.directory import CannotOpen
+from syncbridge.adapters.embedded.directory import CannotOpen, DataDirectory
 from syncbridge.adapters.embedded.figures import DiskFigures, StoreFigures
 from syncbridge.adapters.embedded.outbox import JournalOutbox
 from syncbridge.adapters.embedded.store import SqliteStore
 from syncbridge.config import Settings
-from syncbridge.ports import Alone, Clock, Mesh, Outbox, StateStore, Telemetry
+from syncbridge.ports import Alone, Clock, Mesh, Neighbour, Outbox, StateStore, Telemetry
 from syncbridge.records import Records, RecordsOutbox, open_records
 from syncbridge.secret_sources import Secrets, open_secrets
 from syncbridge.wire.cloudevents import SOURCE
+
+_log = structlog.get_logger("syncbridge")
 
 
 @dataclass(slots=True)
@@ -47,6 +50,8 @@ class Backends:
     """What others keep for us, and is kept fresh: keys, credentials, the certificate."""
     lesser_health: dict[str, Callable[[], bool]] = field(default_factory=dict)
     """What the health page tells and readiness does not follow: nobody's session needs it."""
+    meet: Callable[[Neighbour], None] | None = None
+    """From its call on the other nodes are heard, and told to; None where there are no others."""
     upkeep: list[Callable[[], Coroutine[None, None, None]]] = field(default_factory=list)
     """Work that goes on from when somebody is served until the drain, which cancels it."""
 
@@ -59,14 +64,13 @@ async def open_backends(
     telemetry: Telemetry,
     accept_loss: bool = False,
 ) -> Backends:
-    """The back ends that the settings name, open until the stack is left.
+    """The back ends that the settings name, open until the stack is left. What is opened later is closed earlier.
 
-    Order    the store first: where it is a directory, its lock tells whether another process is at work there before
-             anything else is touched. What is opened later is closed earlier.
-    Raises   CannotOpen (the data directory), Unavailable (the records, or a secret that cannot be had).
+    Raises   CannotOpen (the data directory, Redis), Unavailable (the records, or a secret that cannot be had).
     """
     if settings.redis_url is not None:
-        raise CannotOpen("redis_url names a server that this build has no adapter for; unset it")
+        return await _open_shared(settings, settings.redis_url, stack, clock=clock, telemetry=telemetry)
+    # The store first: its lock tells whether another process is at work there before anything else is touched.
     # Opening reads and checks the journal; nothing is served yet, so it may block.
     store = SqliteStore(
         settings.data_dir,
@@ -78,14 +82,7 @@ async def open_backends(
     )
     stack.callback(store.close)
     secrets = await open_secrets(settings, stack, clock=clock)
-    records = await open_records(
-        settings.records_url,
-        pool_size=settings.database_pool_size,
-        retention=settings.retention,
-        credentials=secrets.database,
-        migrates=settings.migrates_at_start,
-    )
-    stack.push_async_callback(records.close)
+    records = await _open_records(settings, stack, secrets)
     backends = Backends(
         store,
         Alone(),
@@ -101,11 +98,82 @@ async def open_backends(
     if settings.amqp_url is not None:
         journal = JournalOutbox(store.worker, clock, ready_ms=settings.limits.handoff_ready_ms)
         await journal.open()
-        relay = open_relay(settings, settings.amqp_url, records, [journal], clock, telemetry)
-        stack.push_async_callback(relay.close)
-        backends.lesser_health["events"] = relay.is_healthy
-        backends.upkeep.append(relay.follow)
+        _add_relay(backends, open_relay(settings, settings.amqp_url, records, [journal], clock, telemetry), stack)
     return backends
+
+
+async def _open_shared(
+    settings: Settings, url: SecretStr, stack: AsyncExitStack, *, clock: Clock, telemetry: Telemetry
+) -> Backends:
+    """Session logs in Redis, and the other nodes heard over it."""
+    try:
+        from syncbridge.adapters.cluster.address import BadUrl
+        from syncbridge.adapters.cluster.dialling import CannotConnect
+        from syncbridge.adapters.cluster.figures import LinkFigures
+        from syncbridge.adapters.cluster.link import RedisLink
+        from syncbridge.adapters.cluster.mesh import RedisMesh
+        from syncbridge.adapters.cluster.outbox import RedisOutbox
+        from syncbridge.adapters.cluster.store import RedisStore
+    except ModuleNotFoundError as error:
+        raise CannotOpen(f"redis_url needs the extra `cluster`: pip install 'syncbridge[cluster]' ({error})") from error
+    figures: list[Callable[[], None]] = []
+    if not settings.has_shared_records:
+        # Accounts and listings lie in this directory: a second node would have a world of its own, half of it shared.
+        stack.callback(DataDirectory(settings.data_dir).close)
+        figures.append(DiskFigures(settings.data_dir, telemetry).read)
+        _log.warning("records are in a file of this node; it must stay the only one", data_dir=str(settings.data_dir))
+    secrets = await open_secrets(settings, stack, clock=clock)
+    try:
+        link = await RedisLink.open(url.get_secret_value(), credentials=secrets.redis, acks=settings.redis_acks)
+    except (BadUrl, CannotConnect) as error:
+        raise CannotOpen(f"redis_url: {error}") from error
+    stack.push_async_callback(link.close)
+    records = await _open_records(settings, stack, secrets)
+    node = node_name_of(settings)
+    outbox = None
+    if settings.amqp_url is not None:
+        outbox = RedisOutbox(link, node, ready_ms=settings.limits.handoff_ready_ms)
+    store = RedisStore(
+        link,
+        clock,
+        limits=settings.limits,
+        retention=settings.retention,
+        archive=records.archive,
+        facts=None if outbox is None else outbox.facts_of,
+    )
+    mesh = RedisMesh(link, node, telemetry)
+    stack.push_async_callback(mesh.close)
+    backends = Backends(
+        store,
+        mesh,
+        records,
+        health={"session_store": store.is_healthy},
+        figures=[*figures, LinkFigures(link, telemetry).read, secrets.figures(telemetry)],
+        secrets=secrets,
+        meet=mesh.start,
+    )
+    if settings.amqp_url is not None and outbox is not None:
+        relay = open_relay(settings, settings.amqp_url, records, [outbox], clock, telemetry, node=node)
+        _add_relay(backends, relay, stack)
+    return backends
+
+
+async def _open_records(settings: Settings, stack: AsyncExitStack, secrets: Secrets) -> Records:
+    records = await open_records(
+        settings.records_url,
+        pool_size=settings.database_pool_size,
+        retention=settings.retention,
+        credentials=secrets.database,
+        migrates=settings.migrates_at_start,
+    )
+    stack.push_async_callback(records.close)
+    return records
+
+
+def _add_relay(backends: Backends, relay: Relay, stack: AsyncExitStack) -> None:
+    stack.push_async_callback(relay.close)
+    backends.lesser_health["events"] = relay.is_healthy
+    backends.upkeep.append(relay.follow)
 
 
 def open_relay(
@@ -115,6 +183,8 @@ def open_relay(
     of_sessions: Sequence[Outbox],
     clock: Clock,
     telemetry: Telemetry,
+    *,
+    node: str = "",
 ) -> Relay:
     """The relay of these outboxes and the records' own, to the broker at `url`; nothing is reached yet.
 
@@ -125,7 +195,7 @@ def open_relay(
     except ModuleNotFoundError as error:
         raise CannotOpen(f"amqp_url needs the extra `cluster`: pip install 'syncbridge[cluster]' ({error})") from error
     records.outbox.keep(clock)
-    of_accounts = RecordsOutbox(records.database, records.outbox, clock, node_name_of(settings))
+    of_accounts = RecordsOutbox(records.database, records.outbox, clock, node or node_name_of(settings))
     # Every node says the same, or a consumer could not tell a repeat from news.
     source = f"{settings.public_url.rstrip('/')}/v1" if settings.public_url else SOURCE
     broker = RabbitBroker(url.get_secret_value(), source)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from syncbridge.telemetry.rows_events import EVENTS
 from syncbridge.telemetry.rows_mesh import MESH
+from syncbridge.telemetry.rows_redis import REDIS
 from syncbridge.telemetry.rows_serving import SERVING
 from syncbridge.telemetry.rows_storage import STORAGE
 from syncbridge.telemetry.rows_upkeep import UPKEEP
 from syncbridge.telemetry.shape import Metric
 
-METRICS: tuple[Metric, ...] = (*SERVING, *UPKEEP, *STORAGE, *EVENTS, *MESH)
+METRICS: tuple[Metric, ...] = (*SERVING, *UPKEEP, *STORAGE, *EVENTS, *MESH, *REDIS)
 
 
 def table() -> str:
