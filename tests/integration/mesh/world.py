@@ -133,6 +133,8 @@ class World:
     async def node(self, url: str, rhythm: Rhythm = QUICK, *, name: str = "", rules: Rules | None = None) -> Node:
         """One more node at the Redis of this address."""
         link = await RedisLink.open(url, rules=rules)
+        if not self.nodes:  # the dead of an earlier test are no deaths of this one
+            await command(link, "DEL", keys.NODES.decode(), is_write=True)
         node = Node(name or f"{self.prefix}-n{len(self.nodes) + 1}", link, rhythm)
         self.nodes.append(node)
         return node
