@@ -261,8 +261,8 @@ def _entry_with(world: World, **fields: str) -> None:
 
 SPOILT: dict[str, Spoil] = {
     "an entry's body is cut short": lambda world: _entry_with(world, b='{"version":3,"kind":"patch"'),
-    "an entry's digest is another": lambda world: _entry_with(world, d="17"),
-    "an entry lacks its checksum": lambda world: _entry_with(world, c=""),
+    "an entry's seal is another's": lambda world: _entry_with(world, s="17 0badcafe"),
+    "an entry lacks its seal": lambda world: _entry_with(world, s=""),
     "an entry is missing": lambda world: world.client.xdel(world.keys(SESSION).log, "3-0"),
     "the log is of another type": lambda world: (
         world.client.delete(world.keys(SESSION).log),
@@ -347,7 +347,7 @@ def test_a_damaged_log_that_nobody_holds_comes_back_from_the_archive(world: Worl
 def test_damage_to_what_only_history_reads_is_noticed_there(world: World) -> None:
     node = world.node()
     log_up_to(node, SESSION, 6)
-    SPOILT["an entry's digest is another"](world)
+    SPOILT["an entry's seal is another's"](world)
     fault = entries(node, SESSION, 1)
     assert isinstance(fault, StoreFault)
     assert fault.code == "state_damaged"

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
 from syncbridge.adapters.cluster.channel import encode_entries
 from syncbridge.adapters.cluster.index import Indexes
-from syncbridge.adapters.cluster.keys import changed_key, outbox_key, session_channel, session_keys, slot_of
+from syncbridge.adapters.cluster.keys import changed_key, outbox_key, session_keys, slot_of
 from syncbridge.adapters.cluster.lines import Lines
 from syncbridge.adapters.cluster.link import RedisLink
 from syncbridge.adapters.cluster.reading import LogReader, Replaced
@@ -24,7 +24,15 @@ from syncbridge.adapters.cluster.recovery import Recovery, ttl_ms
 from syncbridge.adapters.cluster.replies import Answer, Failure
 from syncbridge.adapters.cluster.script import load
 from syncbridge.adapters.cluster.steps import Failed, Missing, Steps, drive, fault_of, is_damage, ran
-from syncbridge.adapters.cluster.stored import Damage, pack_snapshot, seal_entry, snapshot_mark, text
+from syncbridge.adapters.cluster.stored import (
+    Damage,
+    pack_kept,
+    pack_snapshot,
+    pack_waiting,
+    seal_entry,
+    snapshot_mark,
+    text,
+)
 from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import DeviceId, SessionId, TxnId
 from syncbridge.limits import Retention
@@ -43,7 +51,6 @@ from syncbridge.ports import (
 
 CREATE: Final = TxnId("create")
 _STATUSES: Final = ("active", "paused", "completed", "archived")
-_KEEP_HOUR_MS: Final = 3_600_000
 _OFFERS_MAX: Final = 10_000
 _KEYS_MAX: Final = 20_000
 
@@ -54,13 +61,6 @@ _log = structlog.get_logger(__name__)
 
 Facts = Callable[[Txn], Sequence[bytes]]
 """What other services are told of a committed transaction, each fact as it waits in the outbox."""
-
-
-class _CommitKeys(NamedTuple):
-    """What a commit touches, made once a session."""
-
-    touched: list[bytes]
-    channel: bytes
 
 
 class Committer:
@@ -118,10 +118,9 @@ class Committer:
             snapshot.epoch.encode(),
             account.encode(),
             b"%d" % snapshot.at,
-            snapshot.status.encode(),
+            pack_kept(snapshot.at, snapshot.status),
             self._ttls[snapshot.status],
-            _kept(snapshot.at, snapshot.status),
-            seal_entry(snapshot.epoch, 1, CREATE, 0, body),
+            seal_entry(snapshot.epoch.encode(), 1, CREATE.encode(), 0, body),
             body,
             packed,
             snapshot_mark(snapshot),
@@ -164,9 +163,8 @@ class Committer:
         self._send(submission, done)
 
     def _send(self, submission: Submission, done: Callable[[Outcome], None]) -> None:
-        keys = self._commit_keys(submission.txn.session)
-        args = self._commit_args(submission, keys.channel)
-        self._link.run(_commit, keys.touched, args, partial(self._answered, submission, done))
+        touched = self._commit_keys(submission.txn.session)
+        self._link.run(_commit, touched, self._commit_args(submission), partial(self._answered, submission, done))
 
     def _submit_offer(self, submission: Submission, device: DeviceId, done: Callable[[Outcome], None]) -> None:
         """The index knows of the offer before the log does."""
@@ -187,48 +185,41 @@ class Committer:
 
         drive(fault_of(self._indexes.list_offer(session, txn.account, device, txn.waiting_until)), go_on)
 
-    def _make_commit_keys(self, session: SessionId) -> _CommitKeys:
+    def _make_commit_keys(self, session: SessionId) -> list[bytes]:
         keys = session_keys(session)
         touched = [keys.head, keys.log, keys.snap, keys.snaps, keys.gone]
         if self._facts is not None:
             slot = slot_of(keys.head)
             touched += [outbox_key(slot), changed_key(slot)]
-        return _CommitKeys(touched, session_channel(session))
+        return touched
 
-    def _commit_args(self, submission: Submission, channel: bytes) -> list[bytes]:
+    def _commit_args(self, submission: Submission) -> list[bytes]:
         """The arguments of commit.lua, in its order."""
         txn, bodies = submission.txn, submission.bodies
-        entries, digests, epoch, snapshot = txn.entries, txn.digests, txn.epoch, txn.snapshot
-        at = entries[-1].at if entries else 0
-        first = txn.expected + 1
+        entries, digests, snapshot = txn.entries, txn.digests, txn.snapshot
+        epoch, txn_id, first = txn.epoch.encode(), txn.id.encode(), txn.expected + 1
         is_told = self._facts is not None and bool(entries)
+        at = entries[-1].at if entries else 0
         args = [
-            epoch.encode(),
+            epoch,
             b"%d" % txn.expected,
-            txn.id.encode(),
+            txn_id,
             b"%d" % at,
-            txn.status.encode(),
-            (txn.waiting_for or "").encode(),
-            b"%d" % txn.waiting_until,
+            pack_kept(at, txn.status),
             self._ttls[txn.status],
-            _kept(at, txn.status),
-            b"%d" % len(entries),
-            b"%d" % len(txn.held),
-            b"%d" % len(txn.claims),
-            channel,
-            encode_entries(epoch, first, txn.id, digests, bodies) if entries else b"",
-            b"" if snapshot is None else pack_snapshot(snapshot),
-            b"" if snapshot is None else snapshot_mark(snapshot),
-            txn.session.encode() if is_told else b"",
-            txn.account.encode(),
+            pack_waiting(txn.waiting_for, txn.waiting_until),
+            encode_entries(txn.epoch, first, txn.id, digests, bodies) if entries else b"",
+            b"%d %d %d %d %d" % (len(entries), len(txn.held), len(txn.claims), snapshot is not None, is_told),
         ]
         for version, (digest, body) in enumerate(zip(digests, bodies, strict=True), first):
-            args += (b"%d" % digest, seal_entry(epoch, version, txn.id, digest, body), body)
+            args += (seal_entry(epoch, version, txn_id, digest, body), body)
         for claims in (txn.held, txn.claims):
             for device, connection in claims.items():
                 args += (device.encode(), connection.encode())
-        if self._facts is not None:
-            args += self._facts(txn)
+        if snapshot is not None:
+            args += (pack_snapshot(snapshot), snapshot_mark(snapshot))
+        if is_told and self._facts is not None:
+            args += (txn.session.encode(), txn.account.encode(), *self._facts(txn))
         return args
 
     def _answered(self, submission: Submission, done: Callable[[Outcome], None], answer: Answer) -> None:
@@ -287,11 +278,6 @@ class Committer:
         except (Failed, Damage):
             return WasRefused(txn.id, "state_damaged")
         return WasBehind(txn.id, 0)
-
-
-def _kept(at: int, status: str) -> bytes:
-    """What differs when the time to live must be given anew: each hour is enough."""
-    return b"%d %b" % (at // _KEEP_HOUR_MS, status.encode())
 
 
 def _failed(txn: TxnId, failure: Failure) -> Outcome:

@@ -23,7 +23,7 @@ from syncbridge.adapters.cluster.keys import (
 from syncbridge.adapters.cluster.link import RedisLink
 from syncbridge.adapters.cluster.script import load
 from syncbridge.adapters.cluster.steps import Step, Steps, ran, sound, together
-from syncbridge.adapters.cluster.stored import Damage, read_number, text
+from syncbridge.adapters.cluster.stored import Damage, is_waiting, read_number, text
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.ports import StoredHead
 
@@ -94,11 +94,11 @@ class Indexes:
         theirs = [
             SessionId(text(name.split(b" ", 1)[1])) for name in found if name.split(b" ", 1)[0] == device.encode()
         ]
-        heads = yield from self._heads(theirs, b"account", b"waiting_for", b"waiting_until")
+        heads = yield from self._heads(theirs, b"account", b"waiting")
         return [
             session
-            for session, (whose, waits_for, until) in zip(theirs, heads, strict=True)
-            if (whose, waits_for) == (account.encode(), device.encode()) and int(until) > now_ms
+            for session, (whose, waits) in zip(theirs, heads, strict=True)
+            if whose == account.encode() and is_waiting(waits, device, now_ms)
         ]
 
     def due(self, now_ms: int, count_max: int) -> Steps[list[tuple[bytes, SessionId]]]:

@@ -23,7 +23,9 @@ from syncbridge.adapters.cluster.script import load
 from syncbridge.adapters.cluster.steps import Failed, Steps, is_damage, raise_failure, ran, sound
 from syncbridge.adapters.cluster.stored import (
     encode_entry,
+    pack_kept,
     pack_snapshot,
+    pack_waiting,
     seal_entry,
     snapshot_mark,
 )
@@ -159,7 +161,7 @@ class Recovery:
 
     def _put_back_args(self, held: Held, stands: int) -> list[bytes]:
         """The entries that the store needs: from the one at its head on, and no more than is bounded."""
-        snapshot = held.snapshot
+        snapshot, epoch = held.snapshot, held.snapshot.epoch.encode()
         rows: list[bytes] = []
         size = 0
         before = snapshot.version
@@ -169,20 +171,17 @@ class Recovery:
             size += len(body)
             if size > PUT_BACK_BYTES_MAX or entry.version < floor or entry.version > snapshot.version:
                 break
-            seal = seal_entry(snapshot.epoch, entry.version, txn, digest, body)
-            rows += [body, seal, b"%d" % digest, txn.encode()]  # from the end on: turned round below
+            seal = seal_entry(epoch, entry.version, txn.encode(), digest, body)
+            rows += [body, seal, txn.encode()]  # from the end on: turned round below
             before = entry.version - 1
         offer = snapshot.offer
-        target, until = (offer.target or "", offer.expires_at) if offer is not None else ("", 0)
         return [
-            snapshot.epoch.encode(),
+            epoch,
             snapshot.account.encode(),
             b"%d" % snapshot.at,
-            snapshot.status.encode(),
-            target.encode(),
-            b"%d" % until,
+            pack_kept(snapshot.at, snapshot.status),
             b"%d" % ttl_ms(self._retention, snapshot.status),
-            b"put back",
+            b"" if offer is None else pack_waiting(offer.target, offer.expires_at),
             b"%d" % snapshot.version,
             pack_snapshot(snapshot),
             snapshot_mark(snapshot),

@@ -6,17 +6,18 @@ can write to Redis.
 
 from __future__ import annotations
 
-import zlib
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 
 from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.facts import Change
-from syncbridge.core.ids import AccountId, SessionId
+from syncbridge.core.ids import AccountId, DeviceId, SessionId
 
-_FIELDS: Final = [b"t", b"d", b"c", b"b"]
+_FIELDS: Final = [b"t", b"s", b"b"]
 _CHECKSUM_CHARS: Final = 8
+_HOUR_MS: Final = 3_600_000
 
 encode_entry: Final = msgspec.json.Encoder().encode
 _decode_entry: Final = msgspec.json.Decoder(Entry).decode
@@ -27,16 +28,16 @@ class Damage(Exception):
     """What was read is not what was written; the sentence says where."""
 
 
-def seal_entry(epoch: str, version: int, txn: str, digest: int, body: bytes) -> bytes:
-    """The checksum of an entry at its place in its log."""
-    return b"%08x" % zlib.crc32(body, zlib.crc32(f"{epoch} {version} {digest} {txn}".encode()))
+def seal_entry(epoch: bytes, version: int, txn: bytes, digest: int, body: bytes) -> bytes:
+    """An entry's digest with the checksum of all that is known of it at its place in its log."""
+    return b"%d %08x" % (digest, crc32(body, crc32(b"%b %d %d %b" % (epoch, version, digest, txn))))
 
 
 def read_entries(epoch: str, after: int, found: Any) -> tuple[list[Entry], list[int]]:
     """The entries of a stretch of the stream with their digests, contiguous after `after`. Raises Damage."""
     entries: list[Entry] = []
     digests: list[int] = []
-    version = after
+    version, log = after, epoch.encode()
     try:
         for name, fields in found:
             version += 1
@@ -44,15 +45,16 @@ def read_entries(epoch: str, after: int, found: Any) -> tuple[list[Entry], list[
                 raise Damage(f"entry {version} is not there")
             if fields[::2] != _FIELDS:
                 raise Damage(f"entry {version} has other fields")
-            txn, digest, checksum, body = fields[1::2]
-            if seal_entry(epoch, version, txn.decode(), int(digest), body) != checksum:
+            txn, seal, body = fields[1::2]
+            digest = int(seal.partition(b" ")[0])
+            if seal_entry(log, version, txn, digest, body) != seal:
                 raise Damage(f"entry {version} fails its checksum")
             entry = _decode_entry(body)
             if entry.version != version:
                 raise Damage(f"entry {version} says that it is {entry.version}")
             entries.append(entry)
-            digests.append(int(digest))
-    except (ValueError, TypeError, msgspec.DecodeError):
+            digests.append(digest)
+    except (ValueError, TypeError, AttributeError, msgspec.DecodeError):
         raise Damage(f"entry {version} cannot be read") from None
     return entries, digests
 
@@ -94,7 +96,23 @@ def unpack_snapshot(session: SessionId, epoch: str, version: int, packed: Any) -
 
 
 def _seal_snapshot(session: SessionId, epoch: str, version: int, body: bytes) -> bytes:
-    return b"%08x" % zlib.crc32(body, zlib.crc32(f"{session} {epoch} {version}".encode()))
+    return b"%08x" % crc32(body, crc32(f"{session} {epoch} {version}".encode()))
+
+
+def pack_kept(at: int, status: str) -> bytes:
+    """The status, and what tells when the time to live must be given anew: each hour is enough."""
+    return b"%d %b" % (at // _HOUR_MS, status.encode())
+
+
+def pack_waiting(device: DeviceId | None, until_ms: int) -> bytes:
+    """For whom an offer waits, and until when; empty for none."""
+    return b"" if device is None else b"%d %b" % (until_ms, device.encode())
+
+
+def is_waiting(packed: Any, device: DeviceId, now_ms: int) -> bool:
+    """Whether an offer waits for the device."""
+    until, _, whom = (packed or b"").partition(b" ")
+    return bool(whom == device.encode() and until.isdigit() and int(until) > now_ms)
 
 
 def read_number(raw: Any, what: str) -> int:

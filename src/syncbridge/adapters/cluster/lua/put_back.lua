@@ -3,10 +3,10 @@
 -- Appended to what is a prefix of it, judged by the entry at the store's head; made anew where no head is, and where
 -- the store fell back behind everything that is held, so that nothing can be compared.
 -- KEYS  head log snap snaps gone damaged
--- ARGV  1 epoch  2 account  3 at  4 status  5 waiting_for  6 waiting_until  7 ttl_ms  8 kept  9 version  10 snapshot
---       11 mark  12 the version before the first entry  then each entry's txn, digest, checksum, body
+-- ARGV  1 epoch  2 account  3 at  4 kept  5 ttl_ms  6 waiting  7 version  8 snapshot  9 mark
+--       10 the version before the first entry; then each entry's txn, seal, body
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'version')
-local version, before = tonumber(ARGV[9]), tonumber(ARGV[12])
+local version, before = tonumber(ARGV[7]), tonumber(ARGV[10])
 local stands = before
 if head[1] then
   if head[1] ~= ARGV[1] then return {3} end
@@ -16,8 +16,8 @@ if head[1] then
     local id = string.format('%.0f-0', known)
     local entry = redis.call('XRANGE', KEYS[2], id, id)[1]
     if entry then
-      local at, fields = 9 + 4 * (known - before), entry[2]
-      local is_same = fields[8] == ARGV[at + 3]
+      local at, fields = 8 + 3 * (known - before), entry[2]
+      local is_same = fields[6] == ARGV[at + 2]
       if ARGV[at] ~= '' and fields[2] ~= '' then is_same = fields[2] == ARGV[at] end
       if not is_same then return {3} end
     end
@@ -31,20 +31,19 @@ if not head[1] or stands < before then
   stands = before
 end
 for entry = stands + 1, version do
-  local at = 9 + 4 * (entry - before)
-  redis.call('XADD', KEYS[2], string.format('%.0f-0', entry), 't', ARGV[at], 'd', ARGV[at + 1], 'c', ARGV[at + 2],
-    'b', ARGV[at + 3])
+  local at = 8 + 3 * (entry - before)
+  redis.call('XADD', KEYS[2], string.format('%.0f-0', entry), 't', ARGV[at], 's', ARGV[at + 1], 'b', ARGV[at + 2])
 end
 if redis.call('EXISTS', KEYS[2]) == 0 then
   -- A log that nothing is held of but its state: an empty stream that goes on after it.
-  redis.call('XADD', KEYS[2], ARGV[9] .. '-0', 't', '')
+  redis.call('XADD', KEYS[2], ARGV[7] .. '-0', 't', '')
   redis.call('XTRIM', KEYS[2], 'MAXLEN', '=', 0)
 end
-redis.call('HSET', KEYS[3], ARGV[9], ARGV[10])
-redis.call('ZREMRANGEBYSCORE', KEYS[4], ARGV[9], ARGV[9])
-redis.call('ZADD', KEYS[4], ARGV[9], ARGV[11])
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'account', ARGV[2], 'version', ARGV[9], 'at', ARGV[3], 'status', ARGV[4],
-  'waiting_for', ARGV[5], 'waiting_until', ARGV[6], 'kept', ARGV[8])
-for key = 1, 4 do redis.call('PEXPIRE', KEYS[key], ARGV[7]) end
+redis.call('HSET', KEYS[3], ARGV[7], ARGV[8])
+redis.call('ZREMRANGEBYSCORE', KEYS[4], ARGV[7], ARGV[7])
+redis.call('ZADD', KEYS[4], ARGV[7], ARGV[9])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'account', ARGV[2], 'version', ARGV[7], 'at', ARGV[3], 'kept', ARGV[4],
+  'waiting', ARGV[6])
+for key = 1, 4 do redis.call('PEXPIRE', KEYS[key], ARGV[5]) end
 redis.call('DEL', KEYS[6])
 return {1, version}

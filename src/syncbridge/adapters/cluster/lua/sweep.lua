@@ -4,8 +4,8 @@
 -- KEYS  gone head damaged, then everything else
 -- ARGV  now  how long a deletion is known  how long what is damaged is kept  how long by default
 --       then each other status and how long
-local head = redis.call('HMGET', KEYS[2], 'at', 'status', 'account')
-local since, status, kept = head[1], head[2] or '', ARGV[4]
+local head = redis.call('HMGET', KEYS[2], 'at', 'kept', 'account')
+local since, status, kept = head[1], string.match(head[2] or '', '%S+$') or '', ARGV[4]
 if not since then
   since, status, kept = redis.call('GET', KEYS[3]), 'damaged', ARGV[3]
   if not since then return {0} end
