@@ -164,7 +164,7 @@ class Committer:
 
     def _send(self, submission: Submission, done: Callable[[Outcome], None]) -> None:
         touched = self._commit_keys(submission.txn.session)
-        self._link.run(_commit, touched, self._commit_args(submission), partial(self._answered, submission, done))
+        self._link.run(_commit, touched, self.arguments(submission), partial(self._answered, submission, done))
 
     def _submit_offer(self, submission: Submission, device: DeviceId, done: Callable[[Outcome], None]) -> None:
         """The index knows of the offer before the log does."""
@@ -193,7 +193,7 @@ class Committer:
             touched += [outbox_key(slot), changed_key(slot)]
         return touched
 
-    def _commit_args(self, submission: Submission) -> list[bytes]:
+    def arguments(self, submission: Submission) -> list[bytes]:
         """The arguments of commit.lua, in its order."""
         txn, bodies = submission.txn, submission.bodies
         entries, digests, snapshot = txn.entries, txn.digests, txn.snapshot

@@ -86,7 +86,7 @@ class RedisStore:
         self._recovery = Recovery(link, self._indexes, self._archive, clock, self._retention, grace_ms=grace_ms)
         self._reader = LogReader(link, self._recovery)
         self._calls = Lines()
-        self._committer = Committer(
+        self.committer = Committer(
             link,
             self._indexes,
             self._reader,
@@ -106,10 +106,10 @@ class RedisStore:
         return self._link.is_healthy()
 
     def create(self, snapshot: Snapshot, first: Entry, body: bytes, done: Callable[[Outcome], None]) -> None:
-        self._committer.create(snapshot, first, body, done)
+        self.committer.create(snapshot, first, body, done)
 
     def submit(self, batch: Sequence[Submission], done: Callable[[Outcome], None]) -> None:
-        self._committer.submit(batch, done)
+        self.committer.submit(batch, done)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class RedisStore:
 
     def _forget(self, session: SessionId, account: bytes, found_due: bytes = b"") -> Steps[None]:
         """The indexes and the archive know nothing of the session. Raises Failed, Damage."""
-        self._committer.forget(session)
+        self.committer.forget(session)
         yield from self._indexes.unlist(session, account, found_due)
         fault = yield lambda done: self._archive.forget(session, done)
         if fault is not None:
