@@ -6,6 +6,7 @@ from typing import Any
 
 from deploy.local.redis import RedisCluster, RedisPair, RedisServer
 from syncbridge.adapters.cluster.replies import Failure
+from syncbridge.adapters.cluster.rules import Rules
 from syncbridge.adapters.cluster.script import script_of
 from tests.integration.redis.asking import APPEND, COUNT, command, run, until
 from tests.integration.redis.conftest import Open
@@ -32,7 +33,7 @@ async def test_what_is_asked_in_one_turn_goes_out_in_one_write_and_in_order(
 async def test_calls_reach_the_server_that_has_their_slot(
     redis_cluster: RedisCluster, open_link: Open, prefix: str
 ) -> None:
-    link = await open_link(redis_cluster.url)
+    link = await open_link(redis_cluster.url, rules=Rules(pipes=3))
     assert link.primaries == 3
     keys = [f"{{{prefix}-{number}}}:n" for number in range(60)]
     assert await asyncio.gather(*[run(link, COUNT, key) for key in keys]) == [1] * 60

@@ -29,7 +29,7 @@ ANSWERED_S = 1.0
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One server for this file, which ends and starts it."""
-    server = RedisServer(tmp_path_factory.mktemp("faulty"), options="--enable-debug-command local")
+    server = RedisServer(tmp_path_factory.mktemp("faulty"), options="--enable-protected-configs local")
     server.start()
     yield server
     server.stop()
@@ -127,10 +127,28 @@ async def test_a_server_that_takes_no_writes_says_so_and_reads_go_on(
     assert await run(link, COUNT, f"{prefix}:n") == 2
 
 
+async def test_a_server_that_cannot_save_says_so(server: RedisServer, link: RedisLink, prefix: str) -> None:
+    (server.process.folder / "in-the-way").mkdir(exist_ok=True)
+    with server.client() as client:
+        client.config_set("dbfilename", "in-the-way")
+        client.config_set("save", "3600 1")
+        try:
+            client.bgsave()
+            await until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+            refused = await run(link, COUNT, f"{prefix}:n")
+        finally:
+            client.config_set("save", "")
+    assert isinstance(refused, Failure)
+    assert (refused.kind, refused.text.split(" ")[0]) == ("refused", "MISCONF")
+    assert await run(link, COUNT, f"{prefix}:n") == 1
+
+
+@pytest.mark.parametrize(("serves_stale", "word"), [("yes", "READONLY"), ("no", "MASTERDOWN")])
 async def test_a_replica_is_not_written_to_and_calls_go_on_when_it_is_a_primary_again(
-    server: RedisServer, link: RedisLink, prefix: str
+    server: RedisServer, link: RedisLink, prefix: str, serves_stale: str, word: str
 ) -> None:
     with server.client() as client:
+        client.config_set("replica-serve-stale-data", serves_stale)
         client.replicaof("127.0.0.1", server.port + 1)  # nobody is there: it is a replica that knows no primary
         since = time.monotonic()
         refused = await run(link, COUNT, f"{prefix}:n")
@@ -140,7 +158,7 @@ async def test_a_replica_is_not_written_to_and_calls_go_on_when_it_is_a_primary_
         client.replicaof("NO", "ONE")
     assert isinstance(refused, Failure)
     assert refused.kind == "unavailable"
-    assert refused.text.startswith("READONLY")
+    assert refused.text.startswith(word)
     assert await waiting == 1
 
 
@@ -169,6 +187,20 @@ def _is_busy(client: redis.Redis) -> bool:
     except redis.ResponseError as error:
         return "BUSY" in str(error)
     return False
+
+
+async def test_a_listener_that_the_server_puts_out_comes_back_and_is_told(
+    server: RedisServer, link: RedisLink, prefix: str
+) -> None:
+    news: list[Any] = []
+    link.subscribe(prefix.encode(), news.append, lambda: news.append("ready"))
+    await until(lambda: news == ["ready"])
+    with server.client() as client:
+        # As it does with one that reads too slowly (client-output-buffer-limit).
+        assert client.client_kill_filter(_type="pubsub") == 1
+    await until(lambda: news == ["ready", "ready"])
+    link.publish(prefix.encode(), b"heard again")
+    await until(lambda: news[-1] == b"heard again")
 
 
 async def test_more_calls_than_the_bound_are_answered_at_once(

@@ -124,6 +124,23 @@ async def test_keys_on_both_sides_of_a_move_are_waited_for(
     await in_thread(move.back)
 
 
+async def test_a_slot_that_nobody_serves_is_waited_for(
+    redis_cluster: RedisCluster, open_link: Open, prefix: str
+) -> None:
+    link = await open_link(redis_cluster.url)
+    slot, key = key_slot(prefix.encode()), f"{{{prefix}}}:n"
+    assert await run(link, COUNT, key) == 1
+    with redis_cluster.primary_of(key).client() as client:
+        client.execute_command("CLUSTER", "DELSLOTS", slot)
+        try:
+            waiting = [asyncio.create_task(run(link, COUNT, key)) for _ in range(3)]
+            await until(lambda: link.figures.retries > 0)
+            assert not any(answer.done() for answer in waiting)
+        finally:
+            client.execute_command("CLUSTER", "ADDSLOTS", slot)
+    assert await asyncio.gather(*waiting) == [2, 3, 4]
+
+
 async def test_a_channel_is_heard_where_its_slot_went(
     redis_cluster: RedisCluster, open_link: Open, prefix: str
 ) -> None:

@@ -112,12 +112,13 @@ class Hearing:
                 self._figures.timeouts += 1
                 self._connection.abort(f"no answer within {self._rules.frozen_ms} ms")
 
-    def close(self) -> None:
-        """No connection any more."""
-        self._keeper.stop()
+    def close(self) -> asyncio.Task[None] | None:
+        """No connection any more, once this task is over."""
+        task = self._keeper.stop()
         for connection in (self._connection, self._next):
             if connection is not None:
                 connection.abort("closed")
+        return task
 
     def _send(self, call: Call) -> None:
         if self._connection is not None:

@@ -43,10 +43,11 @@ class Keeper(Generic[Live]):
         """The connection is gone: dial."""
         self._wake.set()
 
-    def stop(self) -> None:
-        """It dials no more."""
+    def stop(self) -> asyncio.Task[None] | None:
+        """It dials no more, once this task is over."""
         if self._task is not None:
             self._task.cancel()
+        return self._task
 
     async def _keep(self) -> None:
         while True:

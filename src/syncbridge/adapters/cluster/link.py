@@ -19,6 +19,7 @@ from syncbridge.adapters.cluster.address import Address, Place, place_of
 from syncbridge.adapters.cluster.calls import Call, Done, packed
 from syncbridge.adapters.cluster.dialling import CannotConnect, Dialler, ServerState
 from syncbridge.adapters.cluster.hearing import Hearing
+from syncbridge.adapters.cluster.layout import Shard
 from syncbridge.adapters.cluster.node import Acks, Node
 from syncbridge.adapters.cluster.pipe import Pipe
 from syncbridge.adapters.cluster.replies import Answer, Verdict
@@ -184,10 +185,9 @@ class RedisLink:
         self._ticker.cancel()
         self._topology.close()
         self._routing.close()
-        for node in self._nodes.values():
-            node.close()
+        tasks = [task for node in self._nodes.values() for task in node.close()]
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)  # aborted transports tell their loss in the next turn
-        await asyncio.sleep(0)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -240,8 +240,12 @@ class RedisLink:
         node = self._nodes.get(pipe.address) if pipe is not None else None
         return node.hearing if node is not None else None
 
-    def _adopt(self, table: list[Address | None], is_changed: bool) -> None:
-        pipes = [self._pipe_to(address, slot) if address is not None else None for slot, address in enumerate(table)]
+    def _adopt(self, shards: list[Shard], is_changed: bool) -> None:
+        pipes: list[Pipe | None] = [None] * SLOTS
+        for shard in shards:
+            node = self._node(shard.primary)
+            for first, last in shard.slots:
+                pipes[first : last + 1] = node.pipes_of(first, last)
         self._routing.adopt(pipes)
         for address in [*self._nodes]:
             if address not in self._topology.known:
@@ -264,7 +268,7 @@ class RedisLink:
     def _tell_change(self) -> None:
         self._is_announced = False
         for told in self.on_primary_changed:
-            told()
+            self._loop.call_soon(told)  # one that fails is no reason not to tell the others
 
     def _log_in(self) -> None:
         for node in self._nodes.values():

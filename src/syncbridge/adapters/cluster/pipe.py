@@ -173,13 +173,14 @@ class Pipe:
             reason = self.fault or ("too few replicas answer" if self.is_ready else "not connected")
             self._drop(lambda call: call.asked_at < oldest, f"{self.address} took no call in time: {reason}")
 
-    def close(self) -> None:
-        """No connection any more, and no call waits: what was sent is answered `unknown`, the rest `unavailable`."""
-        self._keeper.stop()
+    def close(self) -> asyncio.Task[None] | None:
+        """No connection once this task is over, and no call waits: what was sent is answered `unknown`."""
+        task = self._keeper.stop()
         for connection in (self._connection, self._next):
             if connection is not None:
                 connection.abort("closed")
         self._drop(lambda _: True, "closed")
+        return task
 
     def _drop(self, is_leaving: Callable[[Call], bool], reason: str) -> None:
         for call in self.take_back(is_leaving):

@@ -72,6 +72,8 @@ class Routing:
         self._loop = loop
         self.pipes: list[Pipe | None] = [None] * SLOTS
         self.lanes: dict[int, Lane] = {}
+        self._parked = 0
+        self._parked_bytes = 0
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
@@ -85,10 +87,12 @@ class Routing:
                 return
             lane = self.lanes[slot] = Lane(None, 0, [], [], due_s=RETRY_FIRST_S, text="nobody serves the slot")
             self._schedule(slot, lane)
-        if len(lane.fresh) >= self._rules.calls_max:
+        if self._parked >= self._rules.parked_max or self._parked_bytes >= self._rules.parked_bytes_max:
             call.done(self._figures.failed("unavailable", f"too many calls wait: {lane.text}"))
-        else:
-            lane.fresh.append(call)
+            return
+        self._parked += 1
+        self._parked_bytes += len(call.packed)
+        lane.fresh.append(call)
 
     def adopt(self, pipes: list[Pipe | None]) -> None:
         """From now on the slots are where this table says; the order of each slot's calls holds."""
@@ -109,12 +113,10 @@ class Routing:
         """What waited too long in a lane is answered; to be called every now and then."""
         oldest = now - self._rules.retry_ms / 1000
         for lane in list(self.lanes.values()):
-            for waiting in (lane.refused, lane.fresh):
-                if waiting and waiting[0].asked_at < oldest:
-                    late = [call for call in waiting if call.asked_at < oldest]
-                    waiting[:] = [call for call in waiting if call.asked_at >= oldest]
-                    for call in late:
-                        call.done(self._figures.failed("unavailable", lane.text))
+            self._expire_lane(lane, oldest)
+        # Between two counts only what comes is added, so the bounds are never passed.
+        waiting = [call for lane in self.lanes.values() for call in (*lane.refused, *lane.fresh)]
+        self._parked, self._parked_bytes = len(waiting), sum(len(call.packed) for call in waiting)
 
     def close(self) -> None:
         """Nothing waits any more."""
@@ -172,6 +174,14 @@ class Routing:
 
     # -- the steps of a lane --------------------------------------------------------------------------------------
 
+    def _expire_lane(self, lane: Lane, oldest: float) -> None:
+        for calls in (lane.refused, lane.fresh):
+            if calls and calls[0].asked_at < oldest:
+                late = [call for call in calls if call.asked_at < oldest]
+                calls[:] = [call for call in calls if call.asked_at >= oldest]
+                for call in late:
+                    call.done(self._figures.failed("unavailable", lane.text))
+
     def _learn(self, pipe: Pipe, lane: Lane, call: Call, verdict: Verdict, text: str) -> None:
         lane.due_s = min(RETRY_LAST_S, RETRY_FIRST_S * 2 ** min(lane.retries, 8))
         lane.target = None
@@ -214,7 +224,7 @@ class Routing:
         lane.is_scheduled = False
         if self.lanes.get(slot) is not lane or lane.in_flight or lane.probe is not None:
             return
-        self.expire(self._loop.time())
+        self._expire_lane(lane, self._loop.time() - self._rules.retry_ms / 1000)
         waiting = lane.refused or lane.fresh
         if not waiting:
             del self.lanes[slot]

@@ -20,10 +20,14 @@ class Rules(Struct, frozen=True):
     connect_ms: int = 1_000  # from the first SYN to the end of the greeting
     look_ms: int = 1_000  # between two looks at a server: its role, its replicas, whether it lives
     layout_ms: int = 5_000  # between two looks at who has which slot, when nothing seems wrong
-    replica_grace_ms: int = 5_000  # after the last replica left: then commits are acknowledged without one
-    pipes: int = 2  # connections a server for calls: one waits for replicas while the other is worked on
+    replica_grace_ms: int = 3_000  # after the last replica left: it may come back; then commits go on without one
+    pipes: int = (
+        1  # connections a server for calls: more split the batches, and gave no rate (bench/test_redis_link.py)
+    )
     calls_max: int = 8_192  # on one pipe, unanswered
     call_bytes_max: int = 32 * 1024 * 1024  # of these, in bytes
+    parked_max: int = 16_384  # calls of slots that have no server now, all together
+    parked_bytes_max: int = 64 * 1024 * 1024  # of these, in bytes
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the relation that does not hold."""

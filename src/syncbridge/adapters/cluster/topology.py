@@ -22,7 +22,7 @@ TROUBLED_S = 0.25  # between two looks while a slot has no server that answers: 
 
 
 class Topology:
-    """Keeps the table of slots true; ``adopt(table, is_changed)`` is called with each new one.
+    """Keeps the table of slots true; ``adopt(shards, is_changed)`` is called with each that may be new.
 
     Of a single server it is made once. Of a cluster any server is asked that answers, another one each time: one that
     is cut off from the rest knows only how it was.
@@ -33,7 +33,7 @@ class Topology:
         place: Place,
         nodes: Mapping[Address, Node],
         make_node: Callable[[Address], Node],
-        adopt: Callable[[list[Address | None], bool], None],
+        adopt: Callable[[list[Shard], bool], None],
         *,
         rules: Rules,
     ) -> None:
@@ -48,6 +48,7 @@ class Topology:
         self._wake = asyncio.Event()
         self._came = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._is_doubted = False
         self.primaries: list[Address] = []
         self.known: set[Address] = set(place.seeds)
         self.is_whole = False
@@ -61,7 +62,7 @@ class Topology:
             self._task = self._loop.create_task(self._keep(), name="redis topology")
         else:
             self.primaries, self.is_whole = list(self._place.seeds), True
-            self._adopt([self._place.seeds[0]] * SLOTS, False)
+            self._adopt([Shard(self._place.seeds[0], ((0, SLOTS - 1),))], False)
         try:
             async with asyncio.timeout(timeout_s):
                 while not self._is_usable():
@@ -71,7 +72,8 @@ class Topology:
             raise CannotConnect(self._why_not()) from None
 
     def look_again(self) -> None:
-        """The cluster is asked soon."""
+        """The cluster is asked soon, and its answer taken even where it is the one known: somebody doubts it."""
+        self._is_doubted = True
         self._wake.set()
 
     def told_ready(self) -> None:
@@ -126,19 +128,16 @@ class Topology:
         node.hearing.ask((b"CLUSTER", b"SHARDS"), told)
 
     def _learn(self, shards: list[Shard]) -> None:
-        if not shards:
-            return  # a server that was just reset, or is none of a cluster
-        table: list[Address | None] = [None] * SLOTS
-        for shard in shards:
-            for first, last in shard.slots:
-                table[first : last + 1] = [shard.primary] * (last + 1 - first)
+        if not shards or (shards == self._shards and not self._is_doubted):
+            return  # a server that was just reset, or is none of a cluster; or no news
+        self._is_doubted = False
         before, self._shards = self._shards, shards
         self.primaries = sorted({shard.primary for shard in shards})
         self.known = {*self.primaries, *(replica for shard in shards for replica in shard.replicas)}
-        self.is_whole = None not in table
+        self.is_whole = sum(last + 1 - first for shard in shards for first, last in shard.slots) == SLOTS
         for address in self.known:
             self._make_node(address)
-        self._adopt(table, bool(before) and _owners(before) != _owners(shards))
+        self._adopt(shards, bool(before) and _owners(before) != _owners(shards))
 
 
 def _owners(shards: list[Shard]) -> set[tuple[Address, tuple[tuple[int, int], ...]]]:
