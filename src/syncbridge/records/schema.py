@@ -216,6 +216,8 @@ outbox = Table(
     Column("subject", String(80), nullable=False),  # what it is about; facts about one are told in order
     Column("account", Id, nullable=False, index=True),
     Column("data", JSON, nullable=False),
+    # No number is given twice: what settles a fact that was told must not take the next one with it.
+    sqlite_autoincrement=True,
 )
 
 leases = Table(

@@ -109,6 +109,16 @@ async def test_of_an_erased_account_only_that_it_was_erased_is_told(records: Rec
     assert [(fact.type, fact.at) for fact in (await taken(relayed)).facts] == [("account.erased", 60)]
 
 
+async def test_what_is_settled_late_takes_nothing_newer_with_it(records: Records, relayed: RecordsOutbox) -> None:
+    await register(records)
+    part = await taken(relayed)
+    await records.erasures.begin(ANN, 50)
+    await records.erasures.erase_account(ANN)
+    await records.erasures.finish(ANN, 60)
+    assert await relayed.settle(part, [0], [])
+    assert [fact.type for fact in (await taken(relayed)).facts] == ["account.erased"]
+
+
 async def test_only_what_was_told_is_gone_and_the_rest_keeps_its_ids(records: Records, relayed: RecordsOutbox) -> None:
     for number in range(4):
         await register(records, DeviceInfo(f"d{number}", "", ""), login_at=number + 1)

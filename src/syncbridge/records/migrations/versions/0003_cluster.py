@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("account", _ID, nullable=False),
         sa.Column("data", sa.JSON, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_outbox"),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_outbox_account", "outbox", ["account"])
     op.create_table(
