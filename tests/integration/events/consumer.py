@@ -7,12 +7,13 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 from jsonschema import Draft202012Validator, FormatChecker
+from yarl import URL
 
 from docs.generate import cloudevents
 from syncbridge.adapters.cluster.broker import EXCHANGE, UNROUTED
@@ -85,8 +86,9 @@ class Listener:
                 await asyncio.sleep(0.1)
 
     async def _listen(self) -> None:
-        connection = await aio_pika.connect(self._url, timeout=10, heartbeat=5)
+        connection = aio_pika.Connection(URL(self._url), heartbeat=5)
         try:
+            await connection.connect(10)
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=500)
             exchange = await channel.declare_exchange(
@@ -100,7 +102,8 @@ class Listener:
             self.is_listening.set()
             await closed.wait()
         finally:
-            await asyncio.wait_for(connection.close(), 2)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(connection.close(), 2)
 
     async def _hear(self, message: AbstractIncomingMessage) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from syncbridge.ports import NotTold, Outbox
 from syncbridge.records import Account, Records, RecordsOutbox, SessionRecord, open_records
 from syncbridge.runtime.clock import ServerClock
 from tests.integration.events import stage
-from tests.integration.events.consumer import Listener
+from tests.integration.events.consumer import Listener, judge
+from tests.integration.events.storm import Hasty, broker_at
 from tests.unit.events.stage import Figures, fact
 
 pytestmark = pytest.mark.serial
@@ -146,26 +147,35 @@ async def test_an_exchange_that_an_operator_made_otherwise_is_used_and_returns_w
     assert await count_in(rabbit, "everything") == 1
 
 
-async def test_a_queue_that_refuses_is_told_again_until_it_takes(rabbit: Rabbit) -> None:
-    broker = broker_of(rabbit)
+@pytest.mark.parametrize("make", [broker_at, Hasty], ids=["as it is", "planted: confirm not awaited"])
+async def test_what_a_queue_refuses_is_told_again_until_it_takes_it(
+    rabbit: Rabbit, store: SqliteStore, make: Callable[[str], RabbitBroker]
+) -> None:
+    clock, figures, broker = ServerClock(), Figures(), make(rabbit.url)
+    outbox = stage.outbox_of(store, clock)
+    await outbox.open()
     await broker.connect()
     connection = await aio_pika.connect(rabbit.url, timeout=10)
     async with connection:
         channel = await connection.channel()
         full: FieldTable = {"x-max-length": 1, "x-overflow": "reject-publish"}
         queue = await channel.declare_queue("tiny", durable=True, arguments=full)
-        await queue.bind(EXCHANGE, "#")
-        reasons = []
-        for number in range(3):
-            try:
-                await broker.tell(fact("s", number))
-            except NotTold as failure:
-                reasons.append(failure.reason)
-        assert "nacked" in reasons
-        assert broker.is_connected()
-        await queue.purge()
-        await broker.tell(fact("s", 9))
-    await broker.close()
+        await queue.bind(EXCHANGE, "session.*")
+        for number in range(5):
+            await stage.create(store, SessionId(f"ses_{number}"))
+        took: list[str] = []
+        async with relaying(Relay([outbox], broker, clock, figures, rules=RULES)):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(3 if make is Hasty else 60):
+                    while len(set(took)) < 5:
+                        message = await queue.get(fail=False)
+                        if message is not None:
+                            took.append(judge(message)["id"])
+                            await message.ack()
+                        await asyncio.sleep(0.02)
+    is_planted = make is Hasty
+    assert (len(set(took)) < 5) is is_planted
+    assert (figures.sums["event_failed", "nacked"] == 0) is is_planted
 
 
 async def test_a_blocked_broker_delays_and_loses_nothing(

@@ -23,6 +23,7 @@ from aio_pika.exceptions import (
     PublishError,
 )
 from aiormq.exceptions import ChannelAccessRefused
+from yarl import URL
 
 from syncbridge.core.facts import Fact
 from syncbridge.ports import NotTold
@@ -74,9 +75,9 @@ class RabbitBroker:
         await self.close()
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                self._connection = await aio_pika.connect(
-                    self._url, timeout=self._connect_timeout_s, heartbeat=HEARTBEAT_S
-                )
+                # Ours before it is open: one that does not get so far must be closed, too.
+                self._connection = aio_pika.Connection(URL(self._url), heartbeat=HEARTBEAT_S)
+                await self._connection.connect(self._connect_timeout_s)
                 self._exchange = await self._declared(self._connection)
         except ChannelAccessRefused as error:
             await self.close()
