@@ -120,7 +120,7 @@ LAYERS = {
     "demo": Layer(_layers("errors limits _ext core wire client config") | {""}, foreign=None, banned_foreign=BACK_ENDS),
     # Looks at an installation from outside: it reads what others wrote, and is known to the command line alone.
     "doctor": Layer(
-        _layers("errors limits _ext core ports secrets story config net records auth adapters.embedded")
+        _layers("errors limits _ext core ports secrets secret_sources story config net records auth adapters.embedded")
         | {"", "adapters.cluster"},
         foreign=None,
         banned_foreign=BACK_ENDS | SERVERS,
