@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from syncbridge.adapters.cluster.vault import VaultClient
 
 START_AGAIN_S: Final = 0.5
+Purpose = Literal["service", "command", "records"]
+"""Who asks: a service wants every secret, and waits for them; a command the keys and the way to the records, now; who
+only looks at the records that way alone, so that a Vault that is away is in the way of nothing else."""
 _log = structlog.get_logger("syncbridge.secrets")
 
 
@@ -64,19 +67,22 @@ class Secrets:
         return all(one.fault is None for one in self.standings)
 
 
-async def open_secrets(settings: Settings, stack: AsyncExitStack, *, clock: Clock, serves: bool = True) -> Secrets:
-    """Every secret of the settings was had once, and is kept fresh until the stack is left.
+async def open_secrets(
+    settings: Settings, stack: AsyncExitStack, *, clock: Clock, purpose: Purpose = "service"
+) -> Secrets:
+    """Every secret of the settings that the purpose needs was had once, and is kept fresh until the stack is left.
 
-    Serves   False is for a command: it has the keys and the way to the records, and waits for nobody. A service
-             waits for a Vault that is away or sealed, ``vault.start_wait_ms`` at most.
+    Waits    a service does, for a Vault that is away or sealed, ``vault.start_wait_ms`` at most.
     Raises   Unavailable with the sentence for the operator.
     """
     secrets = Secrets()
     overlap = Overlap(settings.auth.key_lead_ms, settings.auth.access_token_ms + CLOCKS_APART_MS)
     try:
-        _open_files(settings, secrets, overlap, clock)
-        if settings.vault_addr:
-            await _open_vault(settings, secrets, stack, overlap, clock, serves=serves)
+        if purpose != "records":
+            _open_keys(settings, secrets, overlap, clock)
+        _open_passwords(settings, secrets, purpose)
+        if settings.vault_addr and (purpose != "records" or settings.vault.database_role):
+            await _open_vault(settings, secrets, stack, overlap, clock, purpose)
     except SecretFault as fault:
         raise Unavailable(f"Cannot go on without its secrets: {fault}") from fault
     if secrets.kept:
@@ -85,7 +91,7 @@ async def open_secrets(settings: Settings, stack: AsyncExitStack, *, clock: Cloc
     return secrets
 
 
-def _open_files(settings: Settings, secrets: Secrets, overlap: Overlap, clock: Clock) -> None:
+def _open_keys(settings: Settings, secrets: Secrets, overlap: Overlap, clock: Clock) -> None:
     if settings.jwt_secret_file is not None:
         keys = FileKeys(settings.jwt_secret_file, overlap, clock)
         keys.look()
@@ -105,8 +111,13 @@ def _open_files(settings: Settings, secrets: Secrets, overlap: Overlap, clock: C
             "the services"
         )
         secrets.retire_keys = "leave the old key out"
-    files = {"database": settings.database_password_file, "redis": settings.redis_password_file}
-    for name, file in (files | {"amqp": settings.amqp_password_file}).items():
+
+
+def _open_passwords(settings: Settings, secrets: Secrets, purpose: Purpose) -> None:
+    files = {"database": settings.database_password_file}
+    if purpose == "service":
+        files |= {"redis": settings.redis_password_file, "amqp": settings.amqp_password_file}
+    for name, file in files.items():
         if file is not None:
             source = FileCredentials(name, _user(settings, name), file)
             setattr(secrets, name, source)
@@ -115,7 +126,7 @@ def _open_files(settings: Settings, secrets: Secrets, overlap: Overlap, clock: C
 
 
 async def _open_vault(
-    settings: Settings, secrets: Secrets, stack: AsyncExitStack, overlap: Overlap, clock: Clock, *, serves: bool
+    settings: Settings, secrets: Secrets, stack: AsyncExitStack, overlap: Overlap, clock: Clock, purpose: Purpose
 ) -> None:
     try:
         from syncbridge.adapters.cluster.vault import VaultClient
@@ -132,7 +143,8 @@ async def _open_vault(
     stack.callback(client.close)
     kept: list[Kept] = [client]
     firsts: list[Callable[[], Awaitable[object]]] = [client.keep]
-    if rules.jwt_path:
+    serves = purpose == "service"
+    if rules.jwt_path and purpose != "records":
         keys = VaultKeys(client, rules, overlap, clock)
         secrets.keys = keys
         secrets.standings.append(keys.standing)

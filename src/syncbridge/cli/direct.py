@@ -101,7 +101,7 @@ async def _account(records: Records, settings: Settings, email: str) -> Account:
 async def opened_records(settings: Settings) -> AsyncIterator[tuple[Records, Secrets]]:
     """The records, for one command, and the secrets by which they were opened. Raises Unavailable."""
     async with AsyncExitStack() as stack:
-        secrets = await open_secrets(settings, stack, clock=ServerClock(), serves=False)
+        secrets = await open_secrets(settings, stack, clock=ServerClock(), purpose="command")
         records = await open_records(settings.records_url, pool_size=1, credentials=secrets.database)
         stack.push_async_callback(records.close)
         yield records, secrets
@@ -123,12 +123,12 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Records, Authority]
 async def bring_up(settings: Settings) -> Schema:
     """The records' schema is at least this program's. Raises Unavailable."""
     async with AsyncExitStack() as stack:
-        secrets = await open_secrets(settings, stack, clock=ServerClock(), serves=False)
+        secrets = await open_secrets(settings, stack, clock=ServerClock(), purpose="records")
         return await migrate(settings.records_url, credentials=secrets.database)
 
 
 async def schema(settings: Settings) -> Schema:
     """The schema that the records have; nothing is changed. Raises Unavailable."""
     async with AsyncExitStack() as stack:
-        secrets = await open_secrets(settings, stack, clock=ServerClock(), serves=False)
+        secrets = await open_secrets(settings, stack, clock=ServerClock(), purpose="records")
         return await look_at_schema(settings.records_url, credentials=secrets.database)

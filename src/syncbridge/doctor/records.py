@@ -36,7 +36,7 @@ async def looking_at_records(settings: Settings) -> AsyncIterator[Database]:
         raise Unavailable(f"there are no records at {file}: no service was ever started there")
     url = settings.records_url if file is None else f"sqlite+aiosqlite:///{file.resolve().as_uri()}?mode=ro&uri=true"
     async with AsyncExitStack() as stack:
-        secrets = await open_secrets(settings, stack, clock=_WallClock(), serves=False)
+        secrets = await open_secrets(settings, stack, clock=_WallClock(), purpose="records")
         database = Database(url, pool_size=1, credentials=secrets.database)
         stack.push_async_callback(database.close)
         yield database

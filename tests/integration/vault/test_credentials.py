@@ -1,9 +1,8 @@
-"""Passwords that somebody rotates, and database users that live for seconds, while queries go on."""
+"""Passwords that somebody rotates, and database users that live as long as their lease."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
@@ -14,13 +13,10 @@ from deploy.local.postgres import DATABASE, USER, Postgres
 from deploy.local.vault import Vault
 from syncbridge.adapters.cluster.vault import VaultClient
 from syncbridge.adapters.cluster.vault_credentials import DatabaseCredentials, KvCredentials
-from syncbridge.ports import CredentialSource
 from syncbridge.secrets.faults import SecretFault
 from syncbridge.secrets.keeping import keep_fresh
 from syncbridge.secrets.rules import VaultRules
 from tests.integration.vault.conftest import DEADLINE_S, Place, set_up, until
-
-ROTATIONS = 5
 
 
 @pytest.fixture
@@ -81,75 +77,6 @@ def set_life(vault: Vault, ttl: str, max_ttl: str) -> None:
     api = vault.client().adapter
     role = api.get("/v1/database/roles/syncbridge")["data"]
     api.post("/v1/database/roles/syncbridge", json={**role, "default_ttl": ttl, "max_ttl": max_ttl})
-
-
-class Queries:
-    """Asks the database all the time, with the credentials that are in force; a pool that is swapped when told."""
-
-    def __init__(self, port: int, source: CredentialSource) -> None:
-        self._port = port
-        self._source = source
-        self._connection: asyncpg.Connection | None = None
-        self._is_old = False
-        self.outcomes: Counter[str] = Counter()
-        self.users: set[str] = set()
-        source.watch(self._changed)
-
-    def _changed(self) -> None:
-        self._is_old = True
-
-    async def go_on(self) -> None:
-        while True:
-            try:
-                if self._connection is None or self._is_old:
-                    self._is_old = False
-                    old, self._connection = self._connection, await self._connect()
-                    if old is not None:
-                        await old.close()
-                await self._connection.execute("INSERT INTO written DEFAULT VALUES")
-                self.outcomes["done"] += 1
-            except (OSError, asyncpg.PostgresError) as error:
-                self.outcomes[type(error).__name__] += 1
-                self._connection = None
-            await asyncio.sleep(0.002)
-
-    async def _connect(self) -> asyncpg.Connection:
-        held = self._source.current()
-        self.users.add(held.username)
-        return await asyncpg.connect(
-            host="127.0.0.1", port=self._port, user=held.username, password=held.password, database=DATABASE
-        )
-
-    async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
-
-
-async def test_database_users_are_replaced_while_the_old_ones_last_without_a_failed_query(
-    vault: Vault, client: VaultClient, postgres: Postgres
-) -> None:
-    set_life(vault, "2s", "2s")
-    postgres.psql("CREATE TABLE IF NOT EXISTS written (id bigserial PRIMARY KEY)")
-    source = DatabaseCredentials(client, "database", "syncbridge")
-    await source.keep()
-    first = source.current().username
-    queries = Queries(postgres.port, source)
-    tasks = [asyncio.create_task(keep_fresh([client, source])), asyncio.create_task(queries.go_on())]
-    async with asyncio.timeout(2 * DEADLINE_S):
-        while source.standing.changes <= ROTATIONS:  # noqa: ASYNC110 - what is waited for tells nobody
-            await asyncio.sleep(0.02)
-    done = queries.outcomes["done"]
-    await until(lambda: queries.outcomes["done"] > done + 20)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await queries.close()
-    assert set(queries.outcomes) == {"done"}
-    assert len(queries.users) == ROTATIONS + 1
-    assert first in queries.users
-    assert source.standing.failures == {}
-    # What one of them made belongs to the owner of the tables, so the next may go on with it.
-    assert int(postgres.psql("SELECT count(*) FROM written")) == queries.outcomes["done"]
 
 
 async def test_lease_is_renewed_before_it_is_replaced(vault: Vault, client: VaultClient, postgres: Postgres) -> None:
