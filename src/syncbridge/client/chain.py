@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from syncbridge._ext import apply_patch, diff, rebase
-from syncbridge.client.pending import Pending, Phase, Row
+from syncbridge.client.pending import Dump, Pending, Phase, Row
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import JsonObject, Op
 from syncbridge.errors import PatchError, SyncBridgeError
@@ -75,6 +75,21 @@ class Chain:
 
     def __iter__(self) -> Iterator[Pending]:
         return iter(self.pending)
+
+    def load(self, dump: Dump, policies: dict[str, Any] | None) -> None:
+        """The chain, unused so far, goes on where the dump was taken."""
+        self.state = self.top = dump.state
+        self.epoch, self.version, self.revision = dump.epoch, dump.version, dump.revision
+        self.policies = policies
+        for row in dump.pending:
+            try:
+                one = Pending.of_row(row, self.top, applied(self.top, row.shown()))
+            except SyncBridgeError:  # only the display is lost; the server judges the body by its own base
+                one = Pending.of_row(row, self.top, self.top)
+                one.display = []
+            self.pending.append(one)
+            if not one.is_assumed:
+                self.top = one.after
 
     def touched(self) -> int:
         """The next revision."""

@@ -474,23 +474,11 @@ class Replica:
 
     def load(self, dump: Dump) -> None:
         """The replica, unused so far, goes on where the dump was taken; what waited counts as perhaps sent."""
-        chain = self._chain
-        chain.state = chain.top = dump.state
-        chain.epoch, chain.version, chain.revision = dump.epoch, dump.version, dump.revision
         self.kind, self.fence, self.active, self.status = dump.kind, dump.fence, dump.active, dump.status
-        chain.policies = self._policies_of(dump.kind)
+        self._chain.load(dump, self._policies_of(dump.kind))
         self.next_seq, self._next_key = dump.next_seq, dump.next_key
         self.conflicts = dump.conflicts
         self.has_state = True
-        for row in dump.pending:
-            try:
-                one = Pending.of_row(row, chain.top, applied(chain.top, row.shown()))
-            except SyncBridgeError:  # only the display is lost; the server judges the body by its own base
-                one = Pending.of_row(row, chain.top, chain.top)
-                one.display = []
-            chain.pending.append(one)
-            if not one.is_assumed:
-                chain.top = one.after
 
 
 def _entry_of(message: EntryMessage) -> Entry:
