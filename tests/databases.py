@@ -80,9 +80,9 @@ def postgres() -> Iterator[Databases]:
         yield databases
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_postgres() -> Iterator[Databases]:
-    """A PostgreSQL of this test's own, to be stopped, frozen and killed."""
+    """A PostgreSQL of this module's own, to be stopped, frozen and killed."""
     with _running("-c max_connections=12 -c superuser_reserved_connections=2") as databases:
         yield databases
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -68,10 +70,36 @@ class Postgres:
 
     def stop(self) -> None:
         """It ends without waiting for those who are connected."""
-        self.process.thaw()
         if self.process.is_running:
+            self.thaw()
             os.kill(self.process.pid, 2)  # SIGINT: fast shutdown
         self.process.stop()
+
+    def freeze(self) -> None:
+        """It stands still with every backend, its sockets open."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on."""
+        self._signal_all(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """It and every backend are gone at once, as by `kill -9`."""
+        backends = self._backends()
+        self.process.kill()
+        for pid in backends:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _signal_all(self, number: int) -> None:
+        for pid in [self.process.pid, *self._backends()]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _backends(self) -> list[int]:
+        """Each is the leader of a group of its own, so a signal to the server's group does not reach it."""
+        pid = self.process.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
 
     def _make(self) -> None:
         secret = self.data.parent / "password"
