@@ -40,6 +40,7 @@ class Gauges:
         self._told: dict[str, Counter[str]] = {}
         telemetry.built(version=__version__, python=sys.version.split()[0], core="compiled" if IS_COMPILED else "plain")
         records.database.on_wait = lambda ms: telemetry.measured("records_wait_ms", ms)
+        records.database.on_fault = lambda reason: telemetry.measured("records_fault", 1, reason)
 
     def read(self, door: Door) -> None:
         """Every figure is as it is now."""
@@ -65,6 +66,9 @@ class Gauges:
         measured("records_in_use", records.database.connections_in_use)
         measured("records_max", records.database.pool_size)
         self._take_over("incidents_kept", Counter({"": records.incidents.kept_total}))
+        measured("archive_pending", records.archive.pending_bytes)
+        self._take_over("archive_kept", Counter({"": records.archive.kept_total}))
+        self._take_over("archive_dropped", Counter({"": records.archive.dropped_total}))
         self._take_over("incidents_dropped", Counter({"": records.incidents.dropped_total}))
 
     def _take_over(self, figure: str, totals: Counter[str], tell: Callable[[str, int], None] | None = None) -> None:

@@ -273,6 +273,7 @@ class Authority:
         """What other processes revoked, and which devices they removed, holds here too; listeners were told."""
         for account in await self.revocations.catch_up():
             self.rosters.changed(account, await self._records.devices.roster(account))
+        self.rosters.heard()
 
     async def load(self) -> None:
         """What was revoked before this process began is refused; rows that no longer matter are gone."""

@@ -13,7 +13,16 @@ from syncbridge.auth.authority import Authority
 from syncbridge.auth.rosters import require_present
 from syncbridge.core.ids import AccountId, DeviceId
 from syncbridge.core.messages import DeviceInfo
-from syncbridge.errors import DeviceLimit, DeviceUnknown, Forbidden, Internal, NotFound, SyncBridgeError, TokenInvalid
+from syncbridge.errors import (
+    DeviceLimit,
+    DeviceUnknown,
+    Forbidden,
+    Internal,
+    NotFound,
+    SyncBridgeError,
+    TokenInvalid,
+    Unavailable,
+)
 from syncbridge.ports import Admission, Identity, Refusal
 from syncbridge.records import Roster
 
@@ -26,6 +35,8 @@ class AccountGatekeeper:
 
     Blocking   an unchanged device of a known account is answered before the call returns, without the database;
                any other within one short transaction, in a task of ours.
+    Away       while the database does not answer, an unchanged device of an account that was here lately is let in
+               (`rosters.AWAY_MAX_MS`); any other is refused as `unavailable`.
     Answers    exactly once a call, also when something of ours breaks (`internal`).
     """
 
@@ -82,6 +93,13 @@ class AccountGatekeeper:
         except NotFound as error:
             # The token is good and its account is not there any more.
             raise TokenInvalid from error
+        except Unavailable:
+            # The database is away. A device that was here as it says it is now needs no change of the table.
+            lately = self._authority.rosters.lately(claims.account)
+            if lately is None or not _is_unchanged(lately, device):
+                raise
+            require_present(lately, DeviceId(device.id), claims.login_at)
+            roster = lately
         self._authority.require_good(claims)  # it may have been revoked while the database was asked
         return self._admission(claims, device, roster)
 

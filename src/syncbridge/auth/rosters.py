@@ -8,7 +8,7 @@ from collections.abc import Callable
 from syncbridge.auth.plans import Plans
 from syncbridge.core.ids import AccountId, DeviceId
 from syncbridge.core.messages import DeviceInfo
-from syncbridge.errors import DeviceUnknown
+from syncbridge.errors import DeviceUnknown, Unavailable
 from syncbridge.limits import Plan
 from syncbridge.ports import Clock
 from syncbridge.records import Records, Roster
@@ -16,6 +16,14 @@ from syncbridge.records import Records, Roster
 ACCOUNTS_MAX = 10_000
 AGE_MAX_MS = 30_000
 """How long a change by another process may stay unseen where nothing calls `forget`."""
+AWAY_MAX_MS = 900_000
+"""How long after the table was last heard of a roster is believed while it does not answer.
+
+As long as an access token lives: whoever was removed, or revoked, elsewhere meanwhile holds a token that this process
+would take until then anyway, for it learns of neither.
+"""
+GAP_MAX_MS = 30_000
+"""A silence from which on what is in memory is read anew: what others told meanwhile may be over and gone."""
 
 RosterListener = Callable[[AccountId, tuple[DeviceInfo, ...]], None]
 
@@ -28,6 +36,7 @@ class Rosters:
         self._clock = clock
         self.plans = plans
         self._known: OrderedDict[AccountId, tuple[int, Roster]] = OrderedDict()
+        self._heard_at = 0
         self._listeners: list[RosterListener] = []
 
     def plan(self, roster: Roster) -> Plan:
@@ -45,12 +54,33 @@ class Rosters:
             return None
         return held[1]
 
+    def heard(self) -> None:
+        """The table answered what others changed, and it was taken in: what is in memory stands."""
+        now_ms = self._clock.now_ms()
+        if self._heard_at and now_ms - self._heard_at > GAP_MAX_MS:
+            self._known.clear()
+        self._heard_at = now_ms
+
+    def lately(self, account: AccountId) -> Roster | None:
+        """The roster as it was when the table was last heard of, where that is not too long ago."""
+        held = self._known.get(account)
+        if held is None or self._clock.now_ms() - max(held[0], self._heard_at) > AWAY_MAX_MS:
+            return None
+        return held[1]
+
     async def get(self, account: AccountId) -> Roster:
-        """The roster, from memory where it can be."""
+        """The roster, from memory where it can be, and where it must be: while the table does not answer."""
         roster = self.known(account)
-        if roster is None:
+        if roster is not None:
+            return roster
+        try:
             roster = await self._records.devices.roster(account)
-            self._keep(account, roster)
+        except Unavailable:
+            roster = self.lately(account)
+            if roster is None:
+                raise
+            return roster
+        self._keep(account, roster)
         return roster
 
     async def register(self, account: AccountId, device: DeviceInfo, login_at: int) -> Roster:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import pytest
@@ -53,13 +53,11 @@ async def found_again(records: Records) -> None:
     assert await records.accounts.credentials("ann@example.com") is not None
 
 
-def holding(records: Records, release: asyncio.Event) -> Callable[[], Awaitable[None]]:
-    async def hold() -> None:
-        async with records.database.transaction() as connection:
-            await connection.execute(text("SELECT 1"))
-            await release.wait()
-
-    return hold
+async def hold(records: Records, release: asyncio.Event) -> None:
+    """One connection is in use until it is released."""
+    async with records.database.transaction() as connection:
+        await connection.execute(text("SELECT 1"))
+        await release.wait()
 
 
 async def test_a_frozen_server_is_told_within_a_second_and_found_again(
@@ -159,7 +157,7 @@ async def test_a_pool_whose_connections_are_all_in_use_is_told_and_measured(reco
     reasons: list[str] = []
     records.database.on_wait, records.database.on_fault = waits.append, reasons.append
     release = asyncio.Event()
-    holders = [asyncio.create_task(holding(records, release)()) for _ in range(records.database.pool_size)]
+    holders = [asyncio.create_task(hold(records, release)) for _ in range(records.database.pool_size)]
     async with asyncio.timeout(DEADLINE_S):
         while records.database.connections_in_use < records.database.pool_size:  # noqa: ASYNC110
             await asyncio.sleep(0.005)

@@ -216,6 +216,10 @@ async def test_what_is_read_from_time_to_time_is_there(ann: Client) -> None:
     assert page["records_connections_max",] == 4
     assert 0 <= page["records_connections_in_use",] <= 4
     assert page["records_wait_seconds_count",] > 0
+    assert page["records_faults_total", "pool_exhausted"] == 0
+    assert (
+        page["archived_states_total",] == page["archived_states_dropped_total",] == page["archive_pending_bytes",] == 0
+    )
     assert page["passwords_pending",] == 0
     assert page["incidents_dropped_total",] == 0
     assert page["process_resident_memory_bytes",] > 0

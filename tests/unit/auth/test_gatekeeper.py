@@ -5,7 +5,8 @@ from typing import TypeVar
 
 import pytest
 
-from syncbridge.auth import AccountGatekeeper, Authority
+from syncbridge.auth import AccountGatekeeper, Authority, AuthRules
+from syncbridge.auth.rosters import AWAY_MAX_MS, GAP_MAX_MS
 from syncbridge.core.ids import AccountId, DeviceId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import Unavailable
@@ -154,3 +155,68 @@ async def test_broken_records_are_an_answer_too(
     assert isinstance(refusal, Refusal)
     assert refusal.code == code
     assert "secret" not in refusal.message
+
+
+# -- while the database is away ---------------------------------------------------------------------------------
+
+
+def cut_off(records: Records, patch: pytest.MonkeyPatch) -> None:
+    def away() -> None:
+        raise Unavailable
+
+    patch.setattr(records.database, "reading", away)
+    patch.setattr(records.database, "transaction", away)
+
+
+async def test_a_device_that_was_here_lately_comes_back_while_the_database_is_away(
+    records: Records,
+    authority: Authority,
+    gatekeeper: Gatekeeper,
+    clock: MovedClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account, token = await a_token(authority, device="tv")
+    first = await admit(gatekeeper, token, TV)
+    clock.at_ms += 120_000  # its roster is too old to be taken without a look
+    await authority.catch_up()
+    await admit(gatekeeper, token, TV)
+    with monkeypatch.context() as patch:
+        cut_off(records, patch)
+        clock.at_ms += 600_000
+        assert await admit(gatekeeper, token, TV) == first
+        assert isinstance(await renew(gatekeeper, token, account, "tv"), Identity)
+        other = await admit(gatekeeper, token, DeviceInfo("tv", "another name"))
+        assert isinstance(other, Refusal)
+        assert other.code == "unavailable"
+    assert await admit(gatekeeper, token, TV) == first
+
+
+async def test_a_roster_is_believed_no_longer_than_a_token_lives(
+    records: Records,
+    authority: Authority,
+    gatekeeper: Gatekeeper,
+    clock: MovedClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account, token = await a_token(authority, device="tv")
+    await admit(gatekeeper, token, TV)
+    assert AuthRules().access_token_ms == AWAY_MAX_MS
+    cut_off(records, monkeypatch)
+    clock.at_ms += AWAY_MAX_MS
+    assert authority.rosters.lately(account) is not None
+    clock.at_ms += 1
+    assert authority.rosters.lately(account) is None
+
+
+async def test_after_a_silence_every_roster_is_read_anew(
+    authority: Authority, gatekeeper: Gatekeeper, clock: MovedClock
+) -> None:
+    account, token = await a_token(authority, device="tv")
+    await authority.catch_up()
+    await admit(gatekeeper, token, TV)
+    clock.at_ms += 1_000
+    await authority.catch_up()
+    assert authority.rosters.lately(account) is not None
+    clock.at_ms += GAP_MAX_MS + 1  # what others told meanwhile may be over and gone
+    await authority.catch_up()
+    assert authority.rosters.lately(account) is None
