@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.postgres import DATABASE, USER, Postgres
 from deploy.local.vault import Vault
 from syncbridge.secrets.rules import VaultRules
 
@@ -91,6 +93,34 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(vault: Vault) -> Iterator[Postgres]:
+    """A server whose users Vault makes, by the deployment's script."""
+    # Not below pytest's own folder: each run that starts beside this one shuts that to other users.
+    with tempfile.TemporaryDirectory(prefix="syncbridge-postgres-") as named:
+        folder = Path(named)
+        server = Postgres(folder)
+        server.start()
+        try:
+            set_up(
+                vault,
+                folder,
+                DATABASE_ADMIN_URL=f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{server.port}/{DATABASE}",
+                DATABASE_ADMIN_USER=USER,
+                DATABASE_ADMIN_PASSWORD=server.password,
+            )
+            yield server
+        finally:
+            server.stop()
+
+
+def set_life(vault: Vault, ttl: str, max_ttl: str) -> None:
+    """Users that are made from now on live so long, and with renewals so long at the most."""
+    api = vault.client().adapter
+    role = api.get("/v1/database/roles/syncbridge")["data"]
+    api.post("/v1/database/roles/syncbridge", json={**role, "default_ttl": ttl, "max_ttl": max_ttl})
 
 
 @pytest.fixture

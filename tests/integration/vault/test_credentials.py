@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from deploy.local.postgres import DATABASE, USER, Postgres
+from deploy.local.postgres import DATABASE, Postgres
 from deploy.local.vault import Vault
 from syncbridge.adapters.cluster.vault import VaultClient
 from syncbridge.adapters.cluster.vault_credentials import DatabaseCredentials, KvCredentials
 from syncbridge.secrets.faults import SecretFault
 from syncbridge.secrets.keeping import keep_fresh
 from syncbridge.secrets.rules import VaultRules
-from tests.integration.vault.conftest import DEADLINE_S, Place, set_up, until
+from tests.integration.vault.conftest import DEADLINE_S, Place, set_life, until
 
 
 @pytest.fixture
@@ -53,30 +53,6 @@ async def test_secret_without_a_password_is_named_and_changes_nothing(client: Va
         await source.keep()
     assert "canary" not in str(refused.value)
     assert source.current().password == "one"
-
-
-@pytest.fixture(scope="module")
-def postgres(vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A server whose users Vault makes, by the deployment's script."""
-    folder = tmp_path_factory.mktemp("postgres")
-    server = Postgres(folder)
-    server.start()
-    set_up(
-        vault,
-        folder,
-        DATABASE_ADMIN_URL=f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{server.port}/{DATABASE}",
-        DATABASE_ADMIN_USER=USER,
-        DATABASE_ADMIN_PASSWORD=server.password,
-    )
-    yield server
-    server.stop()
-
-
-def set_life(vault: Vault, ttl: str, max_ttl: str) -> None:
-    """Users that are made from now on live so long, and with renewals so long at the most."""
-    api = vault.client().adapter
-    role = api.get("/v1/database/roles/syncbridge")["data"]
-    api.post("/v1/database/roles/syncbridge", json={**role, "default_ttl": ttl, "max_ttl": max_ttl})
 
 
 async def test_lease_is_renewed_before_it_is_replaced(vault: Vault, client: VaultClient, postgres: Postgres) -> None:
