@@ -39,4 +39,16 @@ REDIS: tuple[Metric, ...] = (
         "Primaries of Redis that this node knows.",
         feeds=(Feed("redis_primaries", "set"),),
     ),
+    Metric(
+        "redis_primaries_ready",
+        "gauge",
+        "Those of them that take calls from this node now; fewer than `redis_primaries`: a failover or an outage.",
+        feeds=(Feed("redis_primaries_ready", "set"),),
+    ),
+    Metric(
+        "redis_acks_replicated",
+        "gauge",
+        "1 while every acknowledged commit is on a replica too, 0 while some primary has none to wait for.",
+        feeds=(Feed("redis_acks_replicated", "set"),),
+    ),
 )

@@ -107,7 +107,7 @@ async def test_a_failover_is_followed_and_every_call_is_answered_in_time(
     assert slowest < ANSWERED_S
     assert changes
     new = own_cluster.nodes[number + own_cluster.primaries_count]
-    await until(link.is_healthy)
+    await until(link.is_whole)
     with new.client() as client:
         for writer in writers:
             # As many members as were done: what was acknowledged before the failover is there after it.

@@ -12,10 +12,13 @@ import pytest_asyncio
 import redis
 
 from deploy.local.redis import RedisPair, RedisServer
+from syncbridge.adapters.cluster.figures import LinkFigures
 from syncbridge.adapters.cluster.link import RedisLink
 from syncbridge.adapters.cluster.replies import Failure
 from syncbridge.adapters.cluster.rules import Rules
 from syncbridge.adapters.cluster.script import script_of
+from syncbridge.runtime.clock import ServerClock
+from syncbridge.telemetry.collector import PrometheusTelemetry
 from tests.integration.redis.asking import APPEND, COUNT, LOOK, command, run, until
 from tests.integration.redis.conftest import Open
 
@@ -53,7 +56,7 @@ async def test_a_frozen_server_does_no_write_twice_and_leaves_nobody_waiting(
     later = await run(link, COUNT, f"{prefix}:n")
     server.process.thaw()
     assert (write.kind, read.kind, later.kind) == ("unknown", "unavailable", "unavailable")
-    await until(link.is_healthy)
+    await until(link.is_whole)
     # What was sent to the frozen server it did when it woke, and once; what was not sent never came.
     assert await run(link, COUNT, f"{prefix}:n") == 3
     assert link.figures.timeouts > 0
@@ -68,7 +71,7 @@ async def test_a_restarted_server_is_used_again_and_its_other_life_is_told(
     link.subscribe(prefix.encode(), news.append, lambda: news.append("ready"))
     await until(lambda: news == ["ready"])
     server.process.kill()
-    await until(lambda: not link.is_healthy())
+    await until(lambda: not link.is_whole())
     waiting = asyncio.create_task(run(link, COUNT, f"{prefix}:n"))
     server.start()
     # It was asked while nobody was there: it waited, and the script is known to the new process.
@@ -201,6 +204,26 @@ async def test_a_listener_that_the_server_puts_out_comes_back_and_is_told(
     await until(lambda: news == ["ready", "ready"])
     link.publish(prefix.encode(), b"heard again")
     await until(lambda: news[-1] == b"heard again")
+
+
+async def test_what_befell_the_link_is_in_the_metrics(server: RedisServer, link: RedisLink, prefix: str) -> None:
+    metrics = PrometheusTelemetry(ServerClock())
+    figures = LinkFigures(link, metrics)
+    await asyncio.gather(*[run(link, COUNT, f"{prefix}:n") for _ in range(5)])
+    await run(link, APPEND, f"{prefix}:n", b"x")
+    figures.read()
+    figures.read()
+    told = metrics.page().decode()
+    for line in (
+        "redis_primaries 1.0",
+        "redis_primaries_ready 1.0",
+        "redis_acks_replicated 0.0",
+        "redis_calls_total 8.0",  # each of the two scripts was told once
+        "redis_writes_total 2.0",
+        'redis_failures_total{kind="refused"} 1.0',
+        'redis_failures_total{kind="unknown"} 0.0',
+    ):
+        assert line in told
 
 
 async def test_more_calls_than_the_bound_are_answered_at_once(

@@ -30,4 +30,6 @@ class LinkFigures:
                 if count := getattr(now, name) - getattr(told, name):
                     measured(figure, count, name)
         measured("redis_primaries", self._link.primaries)
+        measured("redis_primaries_ready", self._link.primaries_ready)
+        measured("redis_acks_replicated", self._link.acks == "replicated")
         self._told = Figures(**{name: getattr(now, name) for name in Figures.__struct_fields__})

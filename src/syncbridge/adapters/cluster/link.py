@@ -171,9 +171,18 @@ class RedisLink:
         """How many servers have slots."""
         return len(self._primaries())
 
+    @property
+    def primaries_ready(self) -> int:
+        """How many of them take calls now."""
+        return sum(node.is_ready for node in self._primaries())
+
     def is_healthy(self) -> bool:
+        """Whether calls go out to any server now: while one of several fails over, the others' sessions are served."""
+        return not self._is_closed and self.primaries_ready > 0
+
+    def is_whole(self) -> bool:
         """Whether calls of every slot go out now."""
-        return not self._is_closed and self._topology.is_whole and all(node.is_ready for node in self._primaries())
+        return not self._is_closed and self._topology.is_whole and self.primaries_ready == self.primaries
 
     def look_again(self) -> None:
         """Who has which slot is asked soon."""
