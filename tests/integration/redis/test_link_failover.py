@@ -94,12 +94,16 @@ async def test_a_failover_is_followed_and_every_call_is_answered_in_time(
     lost.process.kill() if how == "kill" else lost.process.freeze()
     before = [writer.done for writer in writers]
     await until(lambda: all(writer.done > count + 20 for writer, count in zip(writers, before, strict=True)))
-    await until(lambda: news.count("ready") == 2)
+    await until(lambda: news.count("ready") >= 2)
     for writer in writers:
         writer.is_stopping = True
     await asyncio.gather(*tasks)
-    link.publish(f"sb:{{{sessions[0]}}}".encode(), b"heard")
-    await until(lambda: news[-1] == b"heard")
+
+    def is_heard() -> bool:
+        link.publish(f"sb:{{{sessions[0]}}}".encode(), b"heard")
+        return b"heard" in news
+
+    await until(is_heard)
     slowest = max(writer.slowest_answer_s for writer in writers)
     gap = max(writer.longest_gap_s for writer in writers)
     print(f"{how}: writable after {gap:.2f} s, slowest answer {slowest:.2f} s, {link.figures}")

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 import redis
 
+from deploy.local.process import accepts
 from deploy.local.redis import RedisPair, RedisServer
 from syncbridge.adapters.cluster.figures import LinkFigures
 from syncbridge.adapters.cluster.link import RedisLink
@@ -78,6 +79,26 @@ async def test_a_restarted_server_is_used_again_and_its_other_life_is_told(
     assert await waiting == 1
     await until(lambda: changes and news == ["ready", "ready"])
     assert link.figures.reconnects > 0
+
+
+async def test_a_server_that_reads_its_files_is_waited_for(tmp_path: Any, open_link: Open) -> None:
+    slow = "--key-load-delay 1000 --loading-process-events-interval-bytes 1024"
+    server = RedisServer(tmp_path, options=slow)
+    server.start()
+    try:
+        link = await open_link(server.url)
+        assert await run(link, COUNT, "n") == 1
+        with server.client() as client:
+            client.mset({f"key-{number}": f"{number}" * 30 for number in range(600)})
+            client.bgrewriteaof()
+            await until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+        server.process.kill()
+        server.process.start(lambda: accepts(server.port))
+        assert not server.answers()
+        answers = await asyncio.gather(*[run(link, COUNT, "n") for _ in range(3)])
+        assert answers == [2, 3, 4]
+    finally:
+        server.stop()
 
 
 async def test_a_script_that_the_server_forgot_is_told_again_and_the_order_holds(

@@ -80,7 +80,7 @@ class Dialler:
         except TimeoutError:
             connection.abort("no answer to the greeting")
             raise CannotConnect(f"{address} does not answer within {self._timeout_s:g} s") from None
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver can be asked for
             raise CannotConnect(f"{address}: {error}") from error
         except BaseException:
             connection.abort("the greeting failed")
