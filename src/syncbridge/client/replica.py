@@ -8,6 +8,7 @@ state         what comes                           what follows
 unjoined      `join()`, then its `joined`          joined; pushes that are not in the log may be rewritten
 joined        entries, acks in version order       folded; own edits settled; others carried over
 joined        a gap; a patch that does not apply   `Join` goes out: joining
+unjoined      `joined` of another epoch            acknowledged edits that it does not know are made again
 joined        reject                               by code: dropped and listed, sent again, or joining
 joining       `joined` with another ref            the server's own catch-up: folded; bodies stay as they are
 any           `disconnected()`                     unjoined; what was on the wire is sent again
@@ -22,6 +23,7 @@ from typing import Any, assert_never
 import msgspec
 
 from syncbridge.client.chain import Chain, applied, rows_of_lost
+from syncbridge.client.kept import Kept
 from syncbridge.client.pending import (
     Acked,
     ConflictRecord,
@@ -127,6 +129,8 @@ class Replica:
         self._join_ref = ""
         self._join_seq = 1
         self._window = Window()
+        self._kept = Kept()
+        self._is_astray = False
 
     # -- what it shows ----------------------------------------------------------------------------------------------
 
@@ -277,11 +281,13 @@ class Replica:
         if message.mode == "snapshot":
             state = message.state or {}
             base_is_gone = epoch != chain.epoch or message.reason in _BASE_IS_GONE or version < chain.version
+            base_is_gone, self._is_astray = base_is_gone or self._is_astray, False
         else:
             entries = [entry for entry in message.entries or [] if entry.version > chain.version]
             folded = self._fold(entries) if self.has_state and epoch == chain.epoch else None
             is_whole = folded is not None and version == chain.version + len(entries)
             if folded is None or not is_whole or state_hash(folded) != message.hash:
+                self._is_astray = True  # what it holds is of no log, or of one that went another way
                 return self._rejoin(is_fresh=True)
             state, base_is_gone = folded, False
             self._list_rows_of(entries)
@@ -290,6 +296,10 @@ class Replica:
             self.kind, chain.policies = message.kind, self._policies_of(message.kind)
         self.fence, self.active, self.status = message.fence, message.active, message.status
         self.offer, self.devices = message.offer, {device.id: device for device in message.devices}
+        if epoch != chain.epoch and self.has_state:
+            # Those that no log has any more go first again; in the midst of a connection they wait for its numbers.
+            again = self._kept.missing(message.last_seq, Phase.FREE if is_answer else Phase.LOOSE)
+            chain.pending[:0] = again
         chain.found_in_log(message.last_seq, {entry.seq for entry in entries if entry.device == self.device})
         self.has_state = True
         chain.epoch = epoch
@@ -301,7 +311,8 @@ class Replica:
             chain.settle(is_owner=self.is_active)
             self._rewrite_from(rewritten_from, now_ms)
         chain.freshen(self._ops_bytes_max)
-        return []
+        is_waiting = any(one.phase is Phase.LOOSE for one in chain)
+        return self._rejoin() if is_waiting and not is_answer else []
 
     def _rewrite_from(self, index: int, now_ms: int) -> None:
         self._list([ConflictRecord(now_ms, row) for row in self._chain.rewrite_from(index)])
@@ -309,6 +320,7 @@ class Replica:
     def _settle_own(self, entries: list[Entry]) -> None:
         own = {entry.seq: entry for entry in entries if entry.seq and entry.device == self.device}
         for one, entry in self._chain.take(own):
+            self._kept.settled(one)
             self._end(one, Acked(entry.version, [*one.told, *entry.conflicts]))
 
     # -- entries and acks -------------------------------------------------------------------------------------------
@@ -358,6 +370,7 @@ class Replica:
             self.status = message.status
         chain.touched()
         self._list([ConflictRecord(message.at, row) for row in message.conflicts])
+        self._kept.settled(one)
         self._end(one, Acked(message.version, [*one.told, *message.conflicts]))
         chain.freshen(self._ops_bytes_max)
         return []
