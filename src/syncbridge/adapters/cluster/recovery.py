@@ -34,8 +34,8 @@ from syncbridge.core.ids import SessionId
 from syncbridge.limits import Retention
 from syncbridge.ports import Archive, Clock, Forked, Held, PutBack, StoreFault
 
-GRACE_MS: Final = 5_000
-"""Nodes compare what they hold with the store at least every few seconds; then they put it back."""
+GRACE_MS: Final = 12_000
+"""Nodes compare what they hold with the store every ten seconds, and at once when a primary changed."""
 PUT_BACK_BYTES_MAX: Final = 8 * 1024 * 1024
 """Of entries, in one step: beyond it the older ones stay lost, and the state that they led to does not."""
 _EPOCH_CHARS_MAX: Final = 40
