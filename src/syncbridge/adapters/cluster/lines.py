@@ -59,6 +59,13 @@ class Lines:
     def alone(self, session: SessionId, work: Callable[[], Steps[T]], done: Callable[[T], None]) -> None:
         """The work of several trips is done at its turn, and what is asked after it waits until it is."""
 
+        def watched() -> Steps[T]:
+            try:
+                return (yield from work())
+            except Exception:
+                self.open(session)  # our own fault: what waits must not wait for ever
+                raise
+
         def begin() -> None:
             self.close(session)
 
@@ -66,6 +73,6 @@ class Lines:
                 done(result)
                 self.open(session)
 
-            drive(work(), end)
+            drive(watched(), end)
 
         self.add(session, begin)
