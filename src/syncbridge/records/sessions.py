@@ -99,9 +99,10 @@ class Sessions:
     async def remove(self, *some: SessionId) -> None:
         """The sessions and what hangs on them (snapshots, the archived state, one-time codes) are gone."""
         async with self._database.transaction() as connection:
-            query = select(sessions.c.id, sessions.c.account).where(sessions.c.id.in_(some)).with_for_update()
-            listed = [(SessionId(row.id), AccountId(row.account)) for row in (await connection.execute(query)).all()]
-            # The listing first, as whoever writes the newest state behind locks it: none comes back after this.
+            # The listings first and in their order, as whoever writes behind locks them: no state comes back after this.
+            query = select(sessions.c.id, sessions.c.account).where(sessions.c.id.in_(some)).order_by(sessions.c.id)
+            locked = (await connection.execute(query.with_for_update())).all()
+            listed = [(SessionId(row.id), AccountId(row.account)) for row in locked]
             await connection.execute(delete(sessions).where(sessions.c.id.in_(some)))
             await connection.execute(delete(log_snapshots).where(log_snapshots.c.session.in_(some)))
             await self._outbox.sessions_deleted(connection, listed)
