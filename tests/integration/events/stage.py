@@ -13,7 +13,7 @@ from syncbridge.adapters.embedded import SqliteStore
 from syncbridge.adapters.embedded.outbox import JournalOutbox
 from syncbridge.core.entry import Entry, HandoffNote, Status, Txn
 from syncbridge.core.ids import AccountId, DeviceId, HandoffId, SessionId, TxnId
-from syncbridge.ports import Clock, Outcome, Submission, WasCommitted
+from syncbridge.ports import Clock, Outcome, StateStore, Submission, WasCommitted
 from tests.conformance.logs import ACCOUNT, EPOCH, STARTED_AT, snapshot_of
 
 READY_MS = 5_000
@@ -33,7 +33,7 @@ def outbox_of(store: SqliteStore, clock: Clock) -> JournalOutbox:
     return JournalOutbox(store.worker, clock, ready_ms=READY_MS)
 
 
-async def create(store: SqliteStore, session: SessionId, *, account: AccountId = ACCOUNT) -> None:
+async def create(store: StateStore, session: SessionId, *, account: AccountId = ACCOUNT) -> None:
     """The session is on disk, at version 1."""
     first = Entry(1, "create", STARTED_AT + 1, ops=[{"op": "add", "path": "", "value": {"version": 1}}])
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -41,7 +41,7 @@ async def create(store: SqliteStore, session: SessionId, *, account: AccountId =
     assert isinstance(await done, WasCommitted)
 
 
-async def commit(store: SqliteStore, session: SessionId, *entries: Entry, account: AccountId = ACCOUNT) -> None:
+async def commit(store: StateStore, session: SessionId, *entries: Entry, account: AccountId = ACCOUNT) -> None:
     """The entries are on disk, in one transaction."""
     txn = Txn(
         id=TxnId(f"t-{entries[0].version}"),

@@ -12,13 +12,15 @@ from syncbridge.adapters.cluster.keys import changed_key, outbox_key, relay_key,
 from syncbridge.adapters.cluster.link import RedisLink
 from syncbridge.adapters.cluster.outbox import RedisOutbox
 from syncbridge.adapters.cluster.script import script_of
+from syncbridge.adapters.cluster.store import RedisStore
 from syncbridge.core.entry import Entry, Txn
 from syncbridge.core.facts import encode_fact
 from syncbridge.core.ids import AccountId, SessionId, TxnId
 from syncbridge.ports import Waiting
+from tests.integration.events import stage
 from tests.integration.redis.asking import command
 from tests.integration.redis.conftest import Open
-from tests.unit.events.stage import change, fact
+from tests.unit.events.stage import SetClock, change, fact
 
 pytestmark = pytest.mark.serial
 
@@ -171,6 +173,24 @@ async def test_a_commit_of_this_node_is_taken_without_a_search(link: RedisLink, 
     await command(link, "XADD", outbox_key(slot_for(prefix)).decode(), "*", "f", body.decode(), is_write=True)
     [part] = await outbox.take(512)
     assert [one.type for one in part.facts] == ["session.paused"]
+
+
+async def test_what_commits_of_the_store_leave_is_taken_whole_and_once(link: RedisLink, prefix: str) -> None:
+    outbox = outbox_at(link, "one")
+    store = RedisStore(link, SetClock(), facts=outbox.facts_of)
+    session = SessionId(prefix)
+    await stage.create(store, session)
+    await stage.commit(store, session, stage.edit(2), stage.pause(3))
+    await stage.commit(store, session, stage.handoff(4))
+    [part] = await outbox.take(512)
+    assert [one.type for one in part.facts] == ["session.created", "session.paused", "session.handoff.completed"]
+    assert [(one.first, one.last, one.account) for one in part.changes] == [(2, 4, "ada")]
+    await stage.commit(store, session, stage.edit(5))
+    assert await outbox.settle(part, range(3), part.changes)
+    [part] = await outbox.take(512)
+    assert (part.facts, [(one.first, one.last) for one in part.changes]) == ([], [(5, 5)])
+    assert await outbox.settle(part, [], part.changes)
+    assert await outbox.take(512) == []
 
 
 async def test_past_the_bound_of_a_slot_the_oldest_go_and_are_counted(
