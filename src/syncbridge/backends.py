@@ -27,7 +27,7 @@ from syncbridge.adapters.embedded.figures import DiskFigures, StoreFigures
 from syncbridge.adapters.embedded.outbox import JournalOutbox
 from syncbridge.adapters.embedded.store import SqliteStore
 from syncbridge.config import Settings
-from syncbridge.ports import Alone, Clock, Mesh, Neighbour, Outbox, StateStore, Telemetry
+from syncbridge.ports import Alone, Clock, CredentialSource, Mesh, Neighbour, Outbox, StateStore, Telemetry
 from syncbridge.records import Records, RecordsOutbox, open_records
 from syncbridge.secret_sources import Secrets, open_secrets
 from syncbridge.wire.cloudevents import SOURCE
@@ -98,7 +98,8 @@ async def open_backends(
     if settings.amqp_url is not None:
         journal = JournalOutbox(store.worker, clock, ready_ms=settings.limits.handoff_ready_ms)
         await journal.open()
-        _add_relay(backends, open_relay(settings, settings.amqp_url, records, [journal], clock, telemetry), stack)
+        told = (settings, settings.amqp_url, records, [journal], clock, telemetry)
+        _add_relay(backends, open_relay(*told, credentials=secrets.amqp), stack)
     return backends
 
 
@@ -153,8 +154,8 @@ async def _open_shared(
         meet=mesh.start,
     )
     if settings.amqp_url is not None and outbox is not None:
-        relay = open_relay(settings, settings.amqp_url, records, [outbox], clock, telemetry, node=node)
-        _add_relay(backends, relay, stack)
+        told = (settings, settings.amqp_url, records, [outbox], clock, telemetry)
+        _add_relay(backends, open_relay(*told, credentials=secrets.amqp, node=node), stack)
     return backends
 
 
@@ -184,6 +185,7 @@ def open_relay(
     clock: Clock,
     telemetry: Telemetry,
     *,
+    credentials: CredentialSource | None,
     node: str = "",
 ) -> Relay:
     """The relay of these outboxes and the records' own, to the broker at `url`; nothing is reached yet.
@@ -198,7 +200,7 @@ def open_relay(
     of_accounts = RecordsOutbox(records.database, records.outbox, clock, node or node_name_of(settings))
     # Every node says the same, or a consumer could not tell a repeat from news.
     source = f"{settings.public_url.rstrip('/')}/v1" if settings.public_url else SOURCE
-    broker = RabbitBroker(url.get_secret_value(), source)
+    broker = RabbitBroker(url.get_secret_value(), source, credentials=credentials)
     return Relay([*of_sessions, of_accounts], broker, clock, telemetry)
 
 

@@ -18,7 +18,7 @@ from syncbridge.adapters.embedded import SqliteStore
 from syncbridge.core.facts import FACT_KINDS
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
-from syncbridge.ports import NotTold, Outbox
+from syncbridge.ports import Credentials, FixedCredentials, NotTold, Outbox
 from syncbridge.records import Account, Records, RecordsOutbox, SessionRecord, open_records
 from syncbridge.runtime.clock import ServerClock
 from tests.integration.events import stage
@@ -118,6 +118,29 @@ async def test_what_no_queue_asked_for_waits_for_a_consumer_that_comes_late(rabb
     await broker.tell(fact("s", 1))
     await broker.close()
     assert await count_in(rabbit, UNROUTED) == 1
+
+
+class Rotated(FixedCredentials):
+    """Credentials that are others each time that they are asked for."""
+
+    def __init__(self, *passwords: str) -> None:
+        super().__init__()
+        self._passwords = list(passwords)
+
+    def current(self) -> Credentials:
+        return Credentials("guest", self._passwords.pop(0))
+
+
+async def test_every_connection_logs_in_with_the_credentials_of_the_moment(rabbit: Rabbit) -> None:
+    url = rabbit.url.replace("guest:guest@", "guest:canary@")
+    broker = RabbitBroker(url, "urn:test", credentials=Rotated("canary-old", "guest"), connect_timeout_s=10)
+    with pytest.raises(NotTold) as refusal:
+        await broker.connect()
+    assert refusal.value.reason == "away"
+    assert "canary" not in str(refusal.value)
+    await broker.connect()
+    await broker.tell(fact("s", 1))
+    await broker.close()
 
 
 async def count_in(rabbit: Rabbit, queue: str) -> int:

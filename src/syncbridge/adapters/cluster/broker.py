@@ -26,7 +26,7 @@ from aiormq.exceptions import ChannelAccessRefused
 from yarl import URL
 
 from syncbridge.core.facts import Fact
-from syncbridge.ports import NotTold
+from syncbridge.ports import Credentials, CredentialSource, NotTold
 from syncbridge.ports.outbox import NotToldReason
 from syncbridge.wire.cloudevents import CONTENT_TYPE, TYPE_PREFIX, encode_cloudevent
 
@@ -48,17 +48,23 @@ HEARTBEAT_S: Final = 10
 
 
 class RabbitBroker:
-    """The broker at `url`; ``source`` is what every event says it comes from."""
+    """The broker at `url`; ``source`` is what every event says it comes from.
+
+    ``credentials`` go before those in the URL, and are asked for at each connection: one that is open outlives a
+    rotation, for the broker asks for a password once.
+    """
 
     def __init__(
         self,
         url: str,
         source: str,
         *,
+        credentials: CredentialSource | None = None,
         publish_timeout_s: float = PUBLISH_TIMEOUT_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
-        self._url = url
+        self._url = URL(url)
+        self._credentials = credentials
         self._source = source
         self._publish_timeout_s = publish_timeout_s
         self._connect_timeout_s = connect_timeout_s
@@ -76,7 +82,7 @@ class RabbitBroker:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 # Ours before it is open: one that does not get so far must be closed, too.
-                self._connection = aio_pika.Connection(URL(self._url), heartbeat=HEARTBEAT_S)
+                self._connection = aio_pika.Connection(self._address(), heartbeat=HEARTBEAT_S)
                 await self._connection.connect(self._connect_timeout_s)
                 self._exchange = await self._declared(self._connection)
         except ChannelAccessRefused as error:
@@ -86,6 +92,13 @@ class RabbitBroker:
             await self.close()
             # Its class, not its text: that may hold the address with the password.
             raise NotTold("away", type(error).__name__) from error
+
+    def _address(self) -> URL:
+        """The URL with the credentials in force."""
+        held = self._credentials.current() if self._credentials is not None else Credentials()
+        if not held.password:
+            return self._url
+        return self._url.with_user(held.username or self._url.user or "guest").with_password(held.password)
 
     async def _declared(self, connection: AbstractConnection) -> AbstractExchange:
         """The exchange, made where it is not there; as it is, where an operator made it otherwise."""
