@@ -36,7 +36,7 @@ async def link(request: pytest.FixtureRequest, open_link: Open) -> RedisLink:
         link = await open_link(cluster.url)
     outbox = outbox_at(link, "cleaner")
     await outbox.look()
-    for slot in list(outbox._slots):
+    for slot in [*outbox._slots, *outbox._urgent]:
         for key in (outbox_key(slot), changed_key(slot), relay_key(slot)):
             await command(link, "DEL", key.decode(), is_write=True)
     return link
@@ -191,6 +191,27 @@ async def test_what_commits_of_the_store_leave_is_taken_whole_and_once(link: Red
     assert (part.facts, [(one.first, one.last) for one in part.changes]) == ([], [(5, 5)])
     assert await outbox.settle(part, [], part.changes)
     assert await outbox.take(512) == []
+
+
+async def test_facts_of_this_nodes_commits_go_before_changes_of_however_many_slots(
+    link: RedisLink, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLOTS_AT_ONCE", 3)
+    outbox = outbox_at(link, "one")
+    store = RedisStore(link, SetClock(), facts=outbox.facts_of)
+    await stage.create(store, SessionId(f"{prefix}-0"))
+    [part] = await outbox.take(512)
+    await outbox.settle(part, [0], [])
+    for number in range(1, 9):
+        await grow(link, f"{prefix}-{number}", "2 5 2 5 e acc")
+    await outbox.look()
+    await stage.commit(store, SessionId(f"{prefix}-0"), stage.offer(2))
+    parts = await outbox.take(512)
+    assert [one.type for part in parts for one in part.facts] == ["handoff.offered"]
+    seen = {one.session for part in parts for one in part.changes}
+    for _ in range(4):
+        seen |= {one.session for part in await outbox.take(512) for one in part.changes}
+    assert len(seen) == 9
 
 
 async def test_past_the_bound_of_a_slot_the_oldest_go_and_are_counted(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import Final, TypeVar
 
 import msgspec
@@ -27,7 +28,10 @@ from syncbridge.ports import Backlog, Waiting
 
 LEASE_MS: Final = 15_000
 """A relay that died is followed so soon; one that lives renews it at each take."""
-SLOTS_AT_ONCE: Final = 64
+URGENT_AT_ONCE: Final = 64
+"""Slots with facts of this node's commits: a person may wait for what they say."""
+SLOTS_AT_ONCE: Final = 256
+"""All slots of one pass, 6 ms of a server: where every slot has changes, each is looked at within 13 s."""
 FACTS_OF_A_SLOT: Final = 64
 SEARCHED_AT_ONCE: Final = 1_024
 """Slots of one search: 1.7 ms of a server; a look of four every 5 s is one and a half thousandths of its time."""
@@ -55,6 +59,7 @@ class RedisOutbox:
         self._link = link
         self._holder = holder.encode()
         self._ready_ms = ready_ms
+        self._urgent: dict[int, None] = {}
         self._slots: dict[int, None] = {}
         """Slots where something may wait, in the order in which they are looked at next."""
         self._held: set[int] = set()
@@ -65,18 +70,26 @@ class RedisOutbox:
 
     def facts_of(self, txn: Txn) -> list[bytes]:
         """What the commit of this transaction leaves for the broker; its slot is looked at soon."""
-        self._slots[slot_of(session_keys(txn.session).head)] = None
-        return [encode_fact(fact) for fact in facts(txn, ready_ms=self._ready_ms)]
+        slot = slot_of(session_keys(txn.session).head)
+        bodies = [encode_fact(fact) for fact in facts(txn, ready_ms=self._ready_ms)]
+        if bodies:
+            self._urgent[slot] = None
+        else:
+            self._slots.setdefault(slot)
+        return bodies
 
     async def take(self, count_max: int) -> list[Waiting]:
-        slots = list(self._slots)[: min(SLOTS_AT_ONCE, max(1, count_max // 8))]
+        slots = list(islice(self._urgent, min(URGENT_AT_ONCE, count_max)))
+        for slot in slots:
+            del self._urgent[slot]
+            self._slots.pop(slot, None)
+        slots += list(islice(self._slots, SLOTS_AT_ONCE - len(slots)))
         for slot in slots:  # the others first, next time
-            del self._slots[slot]
+            self._slots.pop(slot, None)
             self._slots[slot] = None
-        is_all = len(slots) == len(self._slots)
         found = await asyncio.gather(*(self._take_slot(slot) for slot in slots))
         parts = [part for part in found if part is not None]
-        if parts and not is_all:
+        if parts and len(self._urgent) >= URGENT_AT_ONCE:
             parts[-1] = msgspec.structs.replace(parts[-1], has_more=True)
         return parts
 
@@ -88,9 +101,13 @@ class RedisOutbox:
         if answer[0] != 2:
             if answer[0] == 1:
                 self._slots.pop(slot, None)
+            else:
+                self._urgent[slot] = None  # another node is at it now: it may not know of what came last
             return None
         _, fence, more, rows, changed = answer
         self._held.add(slot)
+        if more:
+            self._urgent[slot] = None
         places = [bytes(place).decode() for place in rows[::2]]
         read = [_fact(body) for body in rows[1::2]]
         broken = [place for place, fact in zip(places, read, strict=True) if fact is None]
