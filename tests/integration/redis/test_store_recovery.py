@@ -8,6 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from syncbridge.adapters.cluster import recovery
+from syncbridge.adapters.cluster.script import load as load_script
+from syncbridge.adapters.cluster.script import script_of
 from syncbridge.core.entry import HandoffNote
 from syncbridge.core.ids import DeviceId, HandoffId, TxnId
 from syncbridge.ports import (
@@ -351,3 +354,40 @@ def test_damage_to_what_only_history_reads_is_noticed_there(world: World) -> Non
     fault = entries(node, SESSION, 1)
     assert isinstance(fault, StoreFault)
     assert fault.code == "state_damaged"
+
+
+# -- planted faults ---------------------------------------------------------------------------------------------
+
+PLANTED: dict[str, tuple[Callable[[World], None], str, str]] = {
+    "a fork is not noticed": (
+        test_what_is_held_of_a_log_that_went_another_way_is_not_put_back,
+        "if not is_same then return {3} end",
+        "",
+    ),
+    "a deletion is forgotten": (
+        test_nothing_brings_a_deleted_session_back,
+        "if redis.call('EXISTS', KEYS[5]) == 1 then return {0} end",
+        "",
+    ),
+    "another epoch is put back over": (
+        test_what_was_rebuilt_is_not_put_back_over,
+        "if head[1] ~= ARGV[1] then return {3} end",
+        "",
+    ),
+    "the lost end is not appended": (
+        test_a_log_that_fell_back_is_told_how_far_and_goes_on_where_it_was,
+        "for entry = stands + 1, version do",
+        "for entry = version + 1, version do",
+    ),
+}
+
+
+@pytest.mark.parametrize(("claim", "text", "with_what"), PLANTED.values(), ids=PLANTED.keys())
+def test_a_planted_fault_in_putting_back_is_noticed(
+    world: World, monkeypatch: pytest.MonkeyPatch, claim: Callable[[World], None], text: str, with_what: str
+) -> None:
+    source = load_script("put_back").source.decode()
+    assert source.count(text) == 1
+    monkeypatch.setattr(recovery, "_put_back", script_of("planted", source.replace(text, with_what).encode()))
+    with pytest.raises(AssertionError):
+        claim(world)
