@@ -29,7 +29,9 @@ class Postgres:
         self._as_user: list[str] = []
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
-            self._as_user = [program("setpriv", "util-linux"), "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+            user = ["--reuid=postgres", "--regid=postgres", "--clear-groups"]
+            # Another user's process is not told of its parent's end, unless that is asked for once it is that user's.
+            self._as_user = [program("setpriv", "util-linux"), *user, "--pdeathsig=KILL"]
             _open_the_way(folder)
         words = f"-D {self.data} -p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= {options}"
         command = [*self._as_user, program("postgres", "postgresql", *_PLACES), *words.split()]
