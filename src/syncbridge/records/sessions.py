@@ -99,7 +99,7 @@ class Sessions:
     async def remove(self, *some: SessionId) -> None:
         """The sessions and what hangs on them (snapshots, the archived state, one-time codes) are gone."""
         async with self._database.transaction() as connection:
-            # The listings first and in their order, as whoever writes behind locks them: no state comes back after this.
+            # The listings first and in their order, as who writes behind locks them: no state comes back after this.
             query = select(sessions.c.id, sessions.c.account).where(sessions.c.id.in_(some)).order_by(sessions.c.id)
             locked = (await connection.execute(query.with_for_update())).all()
             listed = [(SessionId(row.id), AccountId(row.account)) for row in locked]
