@@ -18,7 +18,7 @@ from syncbridge.adapters.cluster.rules import Rules
 _log = structlog.get_logger(__name__)
 
 SLOTS = 16_384
-TROUBLED_S = 0.25  # between two looks while a slot has no server that answers: a failover is followed so soon
+TROUBLED_S = 0.1  # between two looks while a slot has no server that answers: a failover is followed so soon
 
 
 class Topology:
@@ -107,7 +107,7 @@ class Topology:
             try:
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
-                await asyncio.sleep(TROUBLED_S / 5)  # what wakes comes in crowds
+                await asyncio.sleep(TROUBLED_S / 2)  # what wakes comes in crowds
             except TimeoutError:
                 pass
             self._wake.clear()
