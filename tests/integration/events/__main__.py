@@ -1,7 +1,8 @@
 """The storm at full scale: ``python -m tests.integration.events``; with ``--planted`` it has to lose something.
 
 A broker that stands still for a minute at 500 events a second, and is killed twice; five relays are killed. Prints what
-was lost (nothing may be), how long the backlog took, and what commits took meanwhile. About five minutes.
+was lost (nothing may be), how long the backlog took, and what commits took meanwhile. Five minutes on a machine that
+does nothing else: the service, the consumer and the broker share its cores.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ SLOWER_MAX = 1.2
 
 async def rage(rabbit: Rabbit, folder: Path, *, is_planted: bool) -> Report:
     await forget_everything(rabbit.url)
-    return await storm(rabbit, folder, FULL, make_broker=Hasty if is_planted else broker_at)
+    make_broker = Hasty if is_planted else broker_at
+    # What is late is one thing, what is lost another: who waits too short takes the one for the other.
+    return await storm(rabbit, folder, FULL, make_broker=make_broker, deadline_s=60 if is_planted else 300)
 
 
 def main(arguments: list[str]) -> int:
