@@ -133,6 +133,9 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGKILL)
             self._process.wait()
+        # A shell that was killed takes nobody along.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process = None
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from tests.conformance.logs import EPOCH
 from tests.integration.events import stage
 from tests.integration.events.consumer import Listener
 from tests.unit.events.stage import Figures
+
+_STARTER = ThreadPoolExecutor(1)
+"""A server ends with the thread that started it, so that thread lives as long as this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,7 @@ async def _weather(rabbit: Rabbit, relays: Relays, scale: Scale, is_away: asynci
             rabbit.process.freeze()
             await asyncio.sleep(scale.outage_s)
         rabbit.process.kill()
-        await asyncio.to_thread(rabbit.start)
+        await asyncio.get_running_loop().run_in_executor(_STARTER, rabbit.start)
         is_away.clear()
         await asyncio.sleep(scale.seconds / 20)
     await dying
