@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from syncbridge.adapters.cluster.vault import VaultClient
 
 START_AGAIN_S: Final = 0.5
-Purpose = Literal["service", "command", "records"]
+Purpose = Literal["service", "command", "records", "redis"]
 """Who asks: a service wants every secret, and waits for them; a command the keys and the way to the records, now; who
-only looks at the records that way alone, so that a Vault that is away is in the way of nothing else."""
+only looks at the records, or at Redis, that way alone, so that a Vault that is away is in the way of nothing else."""
+_LOOKING: Final = ("records", "redis")
 _log = structlog.get_logger("syncbridge.secrets")
 
 
@@ -78,10 +79,11 @@ async def open_secrets(
     secrets = Secrets()
     overlap = Overlap(settings.auth.key_lead_ms, settings.auth.access_token_ms + CLOCKS_APART_MS)
     try:
-        if purpose != "records":
+        if purpose not in _LOOKING:
             _open_keys(settings, secrets, overlap, clock)
         _open_passwords(settings, secrets, purpose)
-        if settings.vault_addr and (purpose != "records" or settings.vault.database_role):
+        needed = {"records": settings.vault.database_role, "redis": settings.vault.redis_path}
+        if settings.vault_addr and needed.get(purpose, "all"):
             await _open_vault(settings, secrets, stack, overlap, clock, purpose)
     except SecretFault as fault:
         raise Unavailable(f"Cannot go on without its secrets: {fault}") from fault
@@ -115,7 +117,9 @@ def _open_keys(settings: Settings, secrets: Secrets, overlap: Overlap, clock: Cl
 
 def _open_passwords(settings: Settings, secrets: Secrets, purpose: Purpose) -> None:
     files = {"database": settings.database_password_file}
-    if purpose == "service":
+    if purpose == "redis":
+        files = {"redis": settings.redis_password_file}
+    elif purpose == "service":
         files |= {"redis": settings.redis_password_file, "amqp": settings.amqp_password_file}
     for name, file in files.items():
         if file is not None:
@@ -144,7 +148,7 @@ async def _open_vault(
     kept: list[Kept] = [client]
     firsts: list[Callable[[], Awaitable[object]]] = [client.keep]
     serves = purpose == "service"
-    if rules.jwt_path and purpose != "records":
+    if rules.jwt_path and purpose not in _LOOKING:
         keys = VaultKeys(client, rules, overlap, clock)
         secrets.keys = keys
         secrets.standings.append(keys.standing)
@@ -153,12 +157,12 @@ async def _open_vault(
             f"vault kv put -mount={rules.kv_mount} {rules.jwt_path} {rules.jwt_field}=$(openssl rand -base64 32)"
         )
         secrets.retire_keys = f"vault kv delete -mount={rules.kv_mount} -versions=OLD {rules.jwt_path}"
-    if rules.database_role:
+    if rules.database_role and purpose != "redis":
         database = DatabaseCredentials(client, rules.database_mount, rules.database_role)
         secrets.database = database
         kept.append(database)
     for name, path in (("redis", rules.redis_path), ("amqp", rules.amqp_path)):
-        if path and serves:
+        if path and (serves or purpose == name):
             source = KvCredentials(client, name, rules.kv_mount, path, _user(settings, name), rules.poll_ms / 1000)
             setattr(secrets, name, source)
             kept.append(source)

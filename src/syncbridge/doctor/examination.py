@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 from syncbridge.config import Settings
+from syncbridge.doctor.backends import check_backends, check_redis
 from syncbridge.doctor.certificates import check_certificate
 from syncbridge.doctor.clock import check_clock
 from syncbridge.doctor.configuration import check_configuration
@@ -22,14 +23,18 @@ from syncbridge.doctor.versions import check_versions
 async def examine(settings: Settings, url: str | None = None, *, asks_issuers: bool = False) -> list[Finding]:
     """Every finding. A check that breaks is a finding too, and keeps no other from being made.
 
-    Nothing beyond this machine is asked but Vault, the service at ``url``, and with ``asks_issuers`` those issuers.
+    Nothing beyond this machine is asked but the back ends of the settings, the service at ``url``, and with
+    ``asks_issuers`` those issuers.
     """
     findings: list[Finding] = []
     findings += _made("versions", check_versions)
     findings += _made("config", lambda: check_configuration(settings))
+    findings += _made("backends", lambda: check_backends(settings))
     findings += _made("certificate", lambda: check_certificate(settings))
-    findings += _made("storage", lambda: check_storage(settings))
+    if settings.redis_url is None:
+        findings += _made("storage", lambda: check_storage(settings))
     findings += await _awaited("secrets", check_secrets(settings))
+    findings += await _awaited("redis", check_redis(settings))
     findings += await _awaited("records", check_records(settings))
     if asks_issuers:
         findings += await _awaited("issuers", check_issuers(settings))

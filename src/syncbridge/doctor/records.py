@@ -15,7 +15,7 @@ from syncbridge.records.database import Database
 from syncbridge.secret_sources import open_secrets
 
 
-class _WallClock:
+class WallClock:
     """The machine's clock, as it is."""
 
     def now_ms(self) -> int:
@@ -36,7 +36,7 @@ async def looking_at_records(settings: Settings) -> AsyncIterator[Database]:
         raise Unavailable(f"there are no records at {file}: no service was ever started there")
     url = settings.records_url if file is None else f"sqlite+aiosqlite:///{file.resolve().as_uri()}?mode=ro&uri=true"
     async with AsyncExitStack() as stack:
-        secrets = await open_secrets(settings, stack, clock=_WallClock(), purpose="records")
+        secrets = await open_secrets(settings, stack, clock=WallClock(), purpose="records")
         database = Database(url, pool_size=1, credentials=secrets.database)
         stack.push_async_callback(database.close)
         yield database
