@@ -10,7 +10,7 @@ from syncbridge.client.replica import Replica
 from syncbridge.core.digest import state_hash
 from syncbridge.core.entry import Position
 from syncbridge.core.ids import JsonObject
-from syncbridge.core.messages import Ack, Joined
+from syncbridge.core.messages import Ack, Join, Joined
 
 NOW = 1_700_000_000_000
 
@@ -82,9 +82,10 @@ def test_a_log_that_has_them_gets_nothing_again(epoch: str, last_seq: int) -> No
 def test_in_the_midst_of_a_connection_the_device_joins_again_for_its_numbers() -> None:
     replica = made(2)
     (join,) = replica.receive(joined({"n": 0}, 1, epoch="e2"), NOW)
+    assert isinstance(join, Join)
     assert replica.outgoing(NOW) == []
     assert {one.phase for one in replica.pending} == {Phase.LOOSE}
-    replica.receive(joined({"n": 0}, 1, epoch="e2", ref=join.ref), NOW)  # type: ignore[union-attr]
+    replica.receive(joined({"n": 0}, 1, epoch="e2", ref=join.ref), NOW)
     assert [push.ops[0]["value"] for push in replica.outgoing(NOW)] == [1, 2]
 
 
