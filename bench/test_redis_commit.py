@@ -23,11 +23,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bench.conftest import Bench
 from bench.core_states import session_state
 from deploy.local.redis import RedisServer
-from syncbridge.adapters.cluster.commits import Committer
 from syncbridge.adapters.cluster.keys import session_keys
-from syncbridge.adapters.cluster.link import RedisLink
-from syncbridge.adapters.cluster.script import load
-from syncbridge.adapters.cluster.store import RedisStore
+from syncbridge.adapters.cluster.link.link import RedisLink
+from syncbridge.adapters.cluster.link.script import load
+from syncbridge.adapters.cluster.log.commits import Committer
+from syncbridge.adapters.cluster.log.store import RedisStore
 from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import AccountId, SessionId, TxnId
 from syncbridge.ports import Outcome, Submission, WasCommitted

@@ -18,8 +18,8 @@ import uvloop
 
 from bench.conftest import Bench
 from deploy.local.redis import RedisPair, RedisServer
-from syncbridge.adapters.cluster.link import RedisLink
-from syncbridge.adapters.cluster.script import script_of
+from syncbridge.adapters.cluster.link.link import RedisLink
+from syncbridge.adapters.cluster.link.script import script_of
 
 SCRIPT = script_of("small commit", b"return {redis.call('INCR', KEYS[1]), #ARGV[4]}")
 ARGUMENTS = [b"epoch-0001", b"1234", b"device-0001:12", b"x" * 450, b"e" + b"y" * 450]

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import structlog
 from pydantic import SecretStr
 
-from syncbridge.adapters.cluster.relay import Relay
+from syncbridge.adapters.cluster.events.relay import Relay
 from syncbridge.adapters.embedded.directory import CannotOpen, DataDirectory
 from syncbridge.adapters.embedded.figures import DiskFigures, StoreFigures
 from syncbridge.adapters.embedded.outbox import JournalOutbox
@@ -108,13 +108,13 @@ async def _open_shared(
 ) -> Backends:
     """Session logs in Redis, and the other nodes heard over it."""
     try:
-        from syncbridge.adapters.cluster.address import BadUrl
-        from syncbridge.adapters.cluster.dialling import CannotConnect
-        from syncbridge.adapters.cluster.figures import LinkFigures
-        from syncbridge.adapters.cluster.link import RedisLink
-        from syncbridge.adapters.cluster.mesh import RedisMesh
-        from syncbridge.adapters.cluster.outbox import RedisOutbox
-        from syncbridge.adapters.cluster.store import RedisStore
+        from syncbridge.adapters.cluster.events.outbox import RedisOutbox
+        from syncbridge.adapters.cluster.link.address import BadUrl
+        from syncbridge.adapters.cluster.link.dialling import CannotConnect
+        from syncbridge.adapters.cluster.link.figures import LinkFigures
+        from syncbridge.adapters.cluster.link.link import RedisLink
+        from syncbridge.adapters.cluster.log.store import RedisStore
+        from syncbridge.adapters.cluster.mesh.mesh import RedisMesh
     except ModuleNotFoundError as error:
         raise CannotOpen(f"redis_url needs the extra `cluster`: pip install 'syncbridge[cluster]' ({error})") from error
     figures: list[Callable[[], None]] = []
@@ -193,7 +193,7 @@ def open_relay(
     Raises   CannotOpen where the broker's library is not installed: who has no broker needs none.
     """
     try:
-        from syncbridge.adapters.cluster.broker import RabbitBroker
+        from syncbridge.adapters.cluster.events.broker import RabbitBroker
     except ModuleNotFoundError as error:
         raise CannotOpen(f"amqp_url needs the extra `cluster`: pip install 'syncbridge[cluster]' ({error})") from error
     records.outbox.keep(clock)

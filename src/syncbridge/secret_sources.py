@@ -30,7 +30,7 @@ from syncbridge.secrets.keeping import Figures, Kept, Standing, keep_fresh
 from syncbridge.secrets.schedule import Overlap
 
 if TYPE_CHECKING:
-    from syncbridge.adapters.cluster.vault import VaultClient
+    from syncbridge.adapters.cluster.vault.client import VaultClient
 
 START_AGAIN_S: Final = 0.5
 Purpose = Literal["service", "command", "records", "redis"]
@@ -133,10 +133,10 @@ async def _open_vault(
     settings: Settings, secrets: Secrets, stack: AsyncExitStack, overlap: Overlap, clock: Clock, purpose: Purpose
 ) -> None:
     try:
-        from syncbridge.adapters.cluster.vault import VaultClient
-        from syncbridge.adapters.cluster.vault_certificates import VaultCertificate
-        from syncbridge.adapters.cluster.vault_credentials import DatabaseCredentials, KvCredentials
-        from syncbridge.adapters.cluster.vault_keys import VaultKeys
+        from syncbridge.adapters.cluster.vault.certificates import VaultCertificate
+        from syncbridge.adapters.cluster.vault.client import VaultClient
+        from syncbridge.adapters.cluster.vault.credentials import DatabaseCredentials, KvCredentials
+        from syncbridge.adapters.cluster.vault.keys import VaultKeys
     except ModuleNotFoundError as error:
         raise Unavailable(
             f"vault_addr needs the package {error.name}; install it:  pip install 'syncbridge[cluster]'"

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from deploy.local.redis import RedisCluster, RedisPair, RedisServer
-from syncbridge.adapters.cluster.commits import Facts
-from syncbridge.adapters.cluster.link import RedisLink
-from syncbridge.adapters.cluster.store import RedisStore
+from syncbridge.adapters.cluster.link.link import RedisLink
+from syncbridge.adapters.cluster.log.commits import Facts
+from syncbridge.adapters.cluster.log.store import RedisStore
 from syncbridge.limits import Limits
 from syncbridge.ports import Archive, StateStore
 from tests.conformance.clocks import DEADLINE_S, SetClock

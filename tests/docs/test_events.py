@@ -8,8 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from docs.generate import cloudevents
-from syncbridge.adapters.cluster import broker
-from syncbridge.adapters.cluster import outbox as of_sessions
+from syncbridge.adapters.cluster.events import broker
+from syncbridge.adapters.cluster.events import outbox as of_sessions
 from syncbridge.core.facts import FACT_KINDS
 from syncbridge.core.retention import HISTORY_ENTRIES_MAX
 from syncbridge.records import outbox

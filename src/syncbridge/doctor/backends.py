@@ -12,7 +12,7 @@ from syncbridge.doctor.records import WallClock
 from syncbridge.secret_sources import open_secrets
 
 if TYPE_CHECKING:
-    from syncbridge.adapters.cluster.inspection import Inspected
+    from syncbridge.adapters.cluster.link.inspection import Inspected
 
 CHECK = "backends"
 REDIS = "redis"
@@ -46,7 +46,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
     """What the servers say of themselves, asked with the service's own credentials."""
     if settings.redis_url is None:
         return []
-    from syncbridge.adapters.cluster.inspection import inspect_redis
+    from syncbridge.adapters.cluster.link.inspection import inspect_redis
 
     async with AsyncExitStack() as stack:
         secrets = await open_secrets(settings, stack, clock=WallClock(), purpose="redis")

@@ -21,7 +21,7 @@ from syncbridge.secrets.schedule import Overlap
 from syncbridge.story.words import span
 
 if TYPE_CHECKING:
-    from syncbridge.adapters.cluster.vault import VaultClient
+    from syncbridge.adapters.cluster.vault.client import VaultClient
 
 FILES = "secrets"
 VAULT = "vault"
@@ -78,7 +78,7 @@ def _variable(settings: Settings) -> Iterator[Finding]:
 
 async def _vault(settings: Settings) -> list[Finding]:
     try:
-        from syncbridge.adapters.cluster.vault import VaultClient
+        from syncbridge.adapters.cluster.vault.client import VaultClient
     except ModuleNotFoundError as error:
         return [
             problem(
@@ -108,7 +108,7 @@ async def _vault(settings: Settings) -> list[Finding]:
 
 
 async def _ask(client: VaultClient, settings: Settings) -> list[Finding]:
-    from syncbridge.adapters.cluster.vault_keys import VaultKeys
+    from syncbridge.adapters.cluster.vault.keys import VaultKeys
 
     rules = settings.vault
     try:

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from yarl import URL
 
 from docs.generate import cloudevents
-from syncbridge.adapters.cluster.broker import EXCHANGE, UNROUTED
+from syncbridge.adapters.cluster.events.broker import EXCHANGE, UNROUTED
 from syncbridge.wire.cloudevents import CONTENT_TYPE, TYPE_PREFIX
 
 QUEUE = "everything"

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local.rabbitmq import Rabbit
-from syncbridge.adapters.cluster.broker import RabbitBroker
-from syncbridge.adapters.cluster.relay import Relay, RelayRules
+from syncbridge.adapters.cluster.events.broker import RabbitBroker
+from syncbridge.adapters.cluster.events.relay import Relay, RelayRules
 from syncbridge.adapters.embedded import SqliteStore
 from syncbridge.core.facts import Fact
 from syncbridge.core.ids import SessionId

@@ -12,8 +12,8 @@ import pytest
 from aiormq.abc import FieldTable
 
 from deploy.local.rabbitmq import Rabbit
-from syncbridge.adapters.cluster.broker import EXCHANGE, UNROUTED, RabbitBroker
-from syncbridge.adapters.cluster.relay import Relay, RelayRules
+from syncbridge.adapters.cluster.events.broker import EXCHANGE, UNROUTED, RabbitBroker
+from syncbridge.adapters.cluster.events.relay import Relay, RelayRules
 from syncbridge.adapters.embedded import SqliteStore
 from syncbridge.core.facts import FACT_KINDS
 from syncbridge.core.ids import AccountId, DeviceId, SessionId

@@ -16,7 +16,7 @@ import pytest
 
 from deploy.local.rabbitmq import Rabbit
 from examples.wake_device import EXCHANGE, IDS_MAX, QUEUE, ROUTING_KEY, Waker
-from syncbridge.adapters.cluster.broker import RabbitBroker
+from syncbridge.adapters.cluster.events.broker import RabbitBroker
 from syncbridge.core.facts import Fact, facts_of
 from syncbridge.core.ids import SessionId
 from syncbridge.runtime.clock import ServerClock

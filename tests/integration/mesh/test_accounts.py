@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 from deploy.local.redis import RedisServer
-from syncbridge.adapters.cluster import channel, keys
+from syncbridge.adapters.cluster import keys
+from syncbridge.adapters.cluster.mesh import channel
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId
 from tests.integration.mesh.test_weather import cut_news
 from tests.integration.mesh.world import PHONE, UNCHECKED, WATCH, World

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from deploy.local.redis import RedisServer
-from syncbridge.adapters.cluster import channel, keys
+from syncbridge.adapters.cluster import keys
+from syncbridge.adapters.cluster.mesh import channel
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
 from tests.integration.mesh.world import PHONE, QUICK, TABLET, UNCHECKED, WATCH, Node, World, commit, write_head

@@ -11,10 +11,11 @@ from collections.abc import Callable
 import pytest
 
 from deploy.local.redis import RedisCluster, RedisServer
-from syncbridge.adapters.cluster import channel, keys
-from syncbridge.adapters.cluster.liveness import Census, Liveness
-from syncbridge.adapters.cluster.rhythm import Rhythm
-from syncbridge.adapters.cluster.rules import Rules
+from syncbridge.adapters.cluster import keys
+from syncbridge.adapters.cluster.link.rules import Rules
+from syncbridge.adapters.cluster.mesh import channel
+from syncbridge.adapters.cluster.mesh.liveness import Census, Liveness
+from syncbridge.adapters.cluster.mesh.rhythm import Rhythm
 from syncbridge.core.ids import DeviceId, SessionId
 from tests.integration.mesh.world import PHONE, QUICK, TABLET, UNCHECKED, WATCH, Node, World, until_stored, write_head
 from tests.integration.redis.asking import command, until

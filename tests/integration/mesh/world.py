@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncbridge.adapters.cluster import channel, keys
-from syncbridge.adapters.cluster.link import RedisLink
-from syncbridge.adapters.cluster.mesh import RedisMesh
-from syncbridge.adapters.cluster.rhythm import Rhythm
-from syncbridge.adapters.cluster.rules import Rules
+from syncbridge.adapters.cluster import keys
+from syncbridge.adapters.cluster.link.link import RedisLink
+from syncbridge.adapters.cluster.link.rules import Rules
+from syncbridge.adapters.cluster.mesh import channel
+from syncbridge.adapters.cluster.mesh.mesh import RedisMesh
+from syncbridge.adapters.cluster.mesh.rhythm import Rhythm
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId, TxnId
 from syncbridge.wire.codec import encode_entry

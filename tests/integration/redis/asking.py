@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from syncbridge.adapters.cluster.link import RedisLink
-from syncbridge.adapters.cluster.script import Script, script_of
+from syncbridge.adapters.cluster.link.link import RedisLink
+from syncbridge.adapters.cluster.link.script import Script, script_of
 
 COUNT = script_of("count", b"return redis.call('INCR', KEYS[1])")
 """A write whose answers tell how often it was done, and in which order."""

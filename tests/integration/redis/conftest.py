@@ -11,7 +11,7 @@ import pytest_asyncio
 import uvloop
 
 from deploy.local.redis import RedisCluster, RedisPair, RedisServer
-from syncbridge.adapters.cluster.link import RedisLink
+from syncbridge.adapters.cluster.link.link import RedisLink
 from tests.conformance.redis_harness import Servers
 from tests.integration.redis.nodes import World
 

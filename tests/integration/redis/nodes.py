@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from syncbridge.adapters.cluster.commits import Facts
 from syncbridge.adapters.cluster.keys import SessionKeys, session_keys
+from syncbridge.adapters.cluster.log.commits import Facts
 from syncbridge.core.entry import Snapshot
 from syncbridge.core.ids import SessionId
 from syncbridge.limits import Limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploy.local.process import free_port
 from deploy.local.redis import RedisCluster, RedisServer
-from syncbridge.adapters.cluster.inspection import inspect_redis
+from syncbridge.adapters.cluster.link.inspection import inspect_redis
 
 
 async def test_every_server_of_a_cluster_is_found_from_one(redis_cluster: RedisCluster) -> None:

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any
 
 from deploy.local.redis import RedisCluster, RedisPair, RedisServer
-from syncbridge.adapters.cluster.replies import Failure
-from syncbridge.adapters.cluster.rules import Rules
-from syncbridge.adapters.cluster.script import script_of
+from syncbridge.adapters.cluster.link.replies import Failure
+from syncbridge.adapters.cluster.link.rules import Rules
+from syncbridge.adapters.cluster.link.script import script_of
 from tests.integration.redis.asking import APPEND, COUNT, command, run, until
 from tests.integration.redis.conftest import Open
 

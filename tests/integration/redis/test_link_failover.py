@@ -12,9 +12,9 @@ import pytest_asyncio
 from redis.crc import key_slot
 
 from deploy.local.redis import RedisCluster, RedisServer
-from syncbridge.adapters.cluster.link import RedisLink
-from syncbridge.adapters.cluster.replies import Failure
-from syncbridge.adapters.cluster.script import script_of
+from syncbridge.adapters.cluster.link.link import RedisLink
+from syncbridge.adapters.cluster.link.replies import Failure
+from syncbridge.adapters.cluster.link.script import script_of
 from tests.integration.redis.asking import run, until
 
 pytestmark = pytest.mark.serial

@@ -13,11 +13,11 @@ import redis
 
 from deploy.local.process import accepts
 from deploy.local.redis import RedisPair, RedisServer
-from syncbridge.adapters.cluster.figures import LinkFigures
-from syncbridge.adapters.cluster.link import RedisLink
-from syncbridge.adapters.cluster.replies import Failure
-from syncbridge.adapters.cluster.rules import Rules
-from syncbridge.adapters.cluster.script import script_of
+from syncbridge.adapters.cluster.link.figures import LinkFigures
+from syncbridge.adapters.cluster.link.link import RedisLink
+from syncbridge.adapters.cluster.link.replies import Failure
+from syncbridge.adapters.cluster.link.rules import Rules
+from syncbridge.adapters.cluster.link.script import script_of
 from syncbridge.runtime.clock import ServerClock
 from syncbridge.telemetry.collector import PrometheusTelemetry
 from tests.integration.redis.asking import APPEND, COUNT, LOOK, command, run, until

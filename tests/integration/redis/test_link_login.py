@@ -10,9 +10,9 @@ import pytest
 import trustme
 
 from deploy.local.redis import RedisServer
-from syncbridge.adapters.cluster.dialling import CannotConnect
-from syncbridge.adapters.cluster.replies import Failure
-from syncbridge.adapters.cluster.rules import Rules
+from syncbridge.adapters.cluster.link.dialling import CannotConnect
+from syncbridge.adapters.cluster.link.replies import Failure
+from syncbridge.adapters.cluster.link.rules import Rules
 from syncbridge.ports import Credentials
 from tests.integration.redis.asking import COUNT, command, run, until
 from tests.integration.redis.conftest import Open

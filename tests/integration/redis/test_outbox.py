@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from deploy.local.redis import RedisCluster, RedisServer
-from syncbridge.adapters.cluster import outbox as module
+from syncbridge.adapters.cluster.events import outbox as module
+from syncbridge.adapters.cluster.events.outbox import RedisOutbox
 from syncbridge.adapters.cluster.keys import changed_key, outbox_key, relay_key, session_keys, slot_of
-from syncbridge.adapters.cluster.link import RedisLink
-from syncbridge.adapters.cluster.outbox import RedisOutbox
-from syncbridge.adapters.cluster.script import script_of
-from syncbridge.adapters.cluster.store import RedisStore
+from syncbridge.adapters.cluster.link.link import RedisLink
+from syncbridge.adapters.cluster.link.script import script_of
+from syncbridge.adapters.cluster.log.store import RedisStore
 from syncbridge.core.entry import Entry, Txn
 from syncbridge.core.facts import encode_fact
 from syncbridge.core.ids import AccountId, SessionId, TxnId

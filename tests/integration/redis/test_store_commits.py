@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from deploy.local.redis import RedisServer
-from syncbridge.adapters.cluster import commits, store
-from syncbridge.adapters.cluster.channel import Entries, decode
 from syncbridge.adapters.cluster.keys import changed_key, outbox_key, session_channel, slot_of
-from syncbridge.adapters.cluster.script import Script, load, script_of
-from syncbridge.adapters.cluster.stored import read_change
+from syncbridge.adapters.cluster.link.script import Script, load, script_of
+from syncbridge.adapters.cluster.log import commits, store
+from syncbridge.adapters.cluster.log.stored import read_change
+from syncbridge.adapters.cluster.mesh.channel import Entries, decode
 from syncbridge.core.entry import Txn
 from syncbridge.core.facts import Change
 from syncbridge.core.ids import ConnectionId, DeviceId, TxnId

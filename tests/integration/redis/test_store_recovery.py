@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from syncbridge.adapters.cluster import recovery
-from syncbridge.adapters.cluster.script import load as load_script
-from syncbridge.adapters.cluster.script import script_of
+from syncbridge.adapters.cluster.link.script import load as load_script
+from syncbridge.adapters.cluster.link.script import script_of
+from syncbridge.adapters.cluster.log import recovery
 from syncbridge.core.entry import HandoffNote
 from syncbridge.core.ids import DeviceId, HandoffId, TxnId
 from syncbridge.ports import (

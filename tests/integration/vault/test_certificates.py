@@ -14,8 +14,8 @@ import pytest
 import websockets
 
 from deploy.local.vault import Vault
-from syncbridge.adapters.cluster.vault import VaultClient
-from syncbridge.adapters.cluster.vault_certificates import VaultCertificate
+from syncbridge.adapters.cluster.vault.certificates import VaultCertificate
+from syncbridge.adapters.cluster.vault.client import VaultClient
 from syncbridge.app import Service
 from syncbridge.net.options import TlsFiles
 from syncbridge.net.tls import read_certificate

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from deploy.local.postgres import DATABASE, Postgres
 from deploy.local.vault import Vault
-from syncbridge.adapters.cluster.vault import VaultClient
-from syncbridge.adapters.cluster.vault_credentials import DatabaseCredentials, KvCredentials
+from syncbridge.adapters.cluster.vault.client import VaultClient
+from syncbridge.adapters.cluster.vault.credentials import DatabaseCredentials, KvCredentials
 from syncbridge.secrets.faults import SecretFault
 from syncbridge.secrets.keeping import keep_fresh
 from syncbridge.secrets.rules import VaultRules

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deploy.local.vault import Vault
-from syncbridge.adapters.cluster.vault import VaultClient
-from syncbridge.adapters.cluster.vault_keys import VaultKeys
+from syncbridge.adapters.cluster.vault.client import VaultClient
+from syncbridge.adapters.cluster.vault.keys import VaultKeys
 from syncbridge.auth.keyring import KeyRing, states
 from syncbridge.errors import Unavailable
 from syncbridge.runtime.clock import ServerClock

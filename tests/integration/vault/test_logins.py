@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
 from deploy.local.vault import Vault
-from syncbridge.adapters.cluster.vault import VaultClient
+from syncbridge.adapters.cluster.vault.client import VaultClient
 from syncbridge.secrets.faults import SecretFault
 from syncbridge.secrets.rules import VaultRules
 from tests.integration.vault.conftest import Place

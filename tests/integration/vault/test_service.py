@@ -148,7 +148,7 @@ async def test_without_the_lead_tokens_are_refused(
     """Mutant: a new key signs at once. A node that has not read it yet refuses what another one signed."""
     real = schedule.schedule
     monkeypatch.setattr(
-        "syncbridge.adapters.cluster.vault_keys.schedule",
+        "syncbridge.adapters.cluster.vault.keys.schedule",
         lambda versions, overlap: real(versions, Overlap(0, overlap.last_use_ms)),
     )
     place.rotate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from syncbridge.adapters.cluster.inspection import Inspected
+from syncbridge.adapters.cluster.link.inspection import Inspected
 from syncbridge.config import Settings
 from syncbridge.doctor.backends import check_backends, judged
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from syncbridge.adapters.cluster import relay as module
-from syncbridge.adapters.cluster.relay import Relay, RelayRules
+from syncbridge.adapters.cluster.events import relay as module
+from syncbridge.adapters.cluster.events.relay import Relay, RelayRules
 from syncbridge.core.facts import Fact
 from syncbridge.core.ids import SessionId
 from syncbridge.errors import Unavailable

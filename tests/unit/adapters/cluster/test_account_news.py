@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from syncbridge.adapters.cluster.account_news import AccountNews
-from syncbridge.adapters.cluster.arrivals import Arrivals, Place
-from syncbridge.adapters.cluster.channel import Arrived, encode_arrived
-from syncbridge.adapters.cluster.link import RedisLink
-from syncbridge.adapters.cluster.script import Script
+from syncbridge.adapters.cluster.link.link import RedisLink
+from syncbridge.adapters.cluster.link.script import Script
+from syncbridge.adapters.cluster.mesh.account_news import AccountNews
+from syncbridge.adapters.cluster.mesh.arrivals import Arrivals, Place
+from syncbridge.adapters.cluster.mesh.channel import Arrived, encode_arrived
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId
 from syncbridge.ports import Neighbour, Telemetry
 

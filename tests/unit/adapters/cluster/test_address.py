@@ -1,6 +1,6 @@
 import pytest
 
-from syncbridge.adapters.cluster.address import Address, BadUrl, Place, place_of
+from syncbridge.adapters.cluster.link.address import Address, BadUrl, Place, place_of
 from syncbridge.ports import Credentials
 
 

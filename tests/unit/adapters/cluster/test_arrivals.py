@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from syncbridge.adapters.cluster.arrivals import Arrivals, Verdict
-from syncbridge.adapters.cluster.channel import Arrived
+from syncbridge.adapters.cluster.mesh.arrivals import Arrivals, Verdict
+from syncbridge.adapters.cluster.mesh.channel import Arrived
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId
 
 ALICE, PHONE = AccountId("alice"), DeviceId("phone")

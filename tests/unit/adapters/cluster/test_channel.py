@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncbridge.adapters.cluster import channel
-from syncbridge.adapters.cluster.channel import Arrived, Broken, Deleted, Entries, Moved, Signal, Statement, Told
+from syncbridge.adapters.cluster.mesh import channel
+from syncbridge.adapters.cluster.mesh.channel import Arrived, Broken, Deleted, Entries, Moved, Signal, Statement, Told
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import ConnectionId, DeviceId, SessionId, TxnId
 from syncbridge.wire.codec import encode_entry

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncbridge.adapters.cluster.calls import Batch, Call, packed
-from syncbridge.adapters.cluster.connection import Connection
-from syncbridge.adapters.cluster.replies import Answer, Failure, Verdict
-from syncbridge.adapters.cluster.rules import Figures
+from syncbridge.adapters.cluster.link.calls import Batch, Call, packed
+from syncbridge.adapters.cluster.link.connection import Connection
+from syncbridge.adapters.cluster.link.replies import Answer, Failure, Verdict
+from syncbridge.adapters.cluster.link.rules import Figures
 
 
 class Wire(asyncio.Transport):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from syncbridge.adapters.cluster.due import Due, Rank
+from syncbridge.adapters.cluster.mesh.due import Due, Rank
 
 
 class Loop:

@@ -1,7 +1,7 @@
 """What a node remembers of a session that it follows."""
 
-from syncbridge.adapters.cluster.followed import Followed
-from syncbridge.adapters.cluster.presence import Presence
+from syncbridge.adapters.cluster.mesh.followed import Followed
+from syncbridge.adapters.cluster.mesh.presence import Presence
 from syncbridge.core.ids import SessionId
 
 

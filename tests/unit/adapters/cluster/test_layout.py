@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from syncbridge.adapters.cluster.address import Address
-from syncbridge.adapters.cluster.layout import Shard, shards_of
+from syncbridge.adapters.cluster.link.address import Address
+from syncbridge.adapters.cluster.link.layout import Shard, shards_of
 
 ASKED = Address("10.0.0.9", 7000)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from syncbridge.adapters.cluster.lines import Lines
-from syncbridge.adapters.cluster.steps import Steps, drive, together
+from syncbridge.adapters.cluster.log.lines import Lines
+from syncbridge.adapters.cluster.log.steps import Steps, drive, together
 from syncbridge.core.ids import SessionId
 
 ONE, TWO = SessionId("one"), SessionId("two")

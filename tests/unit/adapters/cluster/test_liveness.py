@@ -2,8 +2,8 @@
 
 import pytest
 
-from syncbridge.adapters.cluster.liveness import REMEMBERED_MAX, Census, Liveness
-from syncbridge.adapters.cluster.rhythm import GONE_WITHIN_S, Rhythm
+from syncbridge.adapters.cluster.mesh.liveness import REMEMBERED_MAX, Census, Liveness
+from syncbridge.adapters.cluster.mesh.rhythm import GONE_WITHIN_S, Rhythm
 
 BEAT_S, DEAD_AFTER_S = Rhythm().beat_s, Rhythm().dead_after_s
 NOBODY = Census([], [], [], is_forgotten=False)

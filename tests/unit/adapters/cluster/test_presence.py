@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncbridge.adapters.cluster.channel import Statement
-from syncbridge.adapters.cluster.presence import NODES_MAX, Presence
+from syncbridge.adapters.cluster.mesh.channel import Statement
+from syncbridge.adapters.cluster.mesh.presence import NODES_MAX, Presence
 from syncbridge.core.ids import DeviceId
 
 PHONE, WATCH, TABLET = DeviceId("phone"), DeviceId("watch"), DeviceId("tablet")

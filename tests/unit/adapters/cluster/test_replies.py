@@ -1,6 +1,6 @@
 import pytest
 
-from syncbridge.adapters.cluster.replies import Verdict, judge, redirection
+from syncbridge.adapters.cluster.link.replies import Verdict, judge, redirection
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncbridge.adapters.cluster.address import Address
-from syncbridge.adapters.cluster.calls import Call
-from syncbridge.adapters.cluster.pipe import Pipe
-from syncbridge.adapters.cluster.replies import Answer, Failure, Verdict
-from syncbridge.adapters.cluster.routing import SLOTS, Lane, Routing
-from syncbridge.adapters.cluster.rules import Figures, Rules
+from syncbridge.adapters.cluster.link.address import Address
+from syncbridge.adapters.cluster.link.calls import Call
+from syncbridge.adapters.cluster.link.pipe import Pipe
+from syncbridge.adapters.cluster.link.replies import Answer, Failure, Verdict
+from syncbridge.adapters.cluster.link.routing import SLOTS, Lane, Routing
+from syncbridge.adapters.cluster.link.rules import Figures, Rules
 
 SLOT = 7
 HERE, THERE = Address("here", 1), Address("there", 2)

@@ -1,0 +1,1 @@
+"""The way to Redis: one ordered, pipelined link, over whatever the servers do meanwhile."""

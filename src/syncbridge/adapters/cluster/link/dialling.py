@@ -1,0 +1,127 @@
+"""How a connection to a Redis server begins: TCP or TLS, the log-in, and what the server says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+
+import structlog
+from msgspec import Struct
+
+from syncbridge.adapters.cluster.link.address import Address
+from syncbridge.adapters.cluster.link.calls import Batch, Call, packed
+from syncbridge.adapters.cluster.link.connection import Connection
+from syncbridge.adapters.cluster.link.replies import Answer, Failure
+from syncbridge.ports import CredentialSource
+
+_log = structlog.get_logger(__name__)
+
+NAME = b"syncbridge"
+
+
+class CannotConnect(Exception):
+    """No connection, or one that the server did not let in; the text says why."""
+
+
+class ServerState(Struct, frozen=True):
+    """What a server says of itself (INFO): ``run_id`` changes when it starts, ``replid`` with its history."""
+
+    run_id: str
+    replid: str
+    is_primary: bool
+    is_loading: bool
+    replicas_online: int
+
+
+def state_of(info: bytes) -> ServerState:
+    """What the text of INFO says."""
+    fields = dict(line.split(":", 1) for line in info.decode("utf-8", "replace").splitlines() if ":" in line)
+    replicas = [value for name, value in fields.items() if name.startswith("slave") and name[5:].isdecimal()]
+    return ServerState(
+        fields.get("run_id", ""),
+        fields.get("master_replid", ""),
+        fields.get("role") == "master",
+        fields.get("loading", "0") != "0",
+        sum("state=online" in replica.split(",") for replica in replicas),
+    )
+
+
+INFO_WORDS = (b"INFO", b"server", b"replication", b"persistence")
+INFO = packed(INFO_WORDS)
+
+
+class Dialler:
+    """Makes connections, by the credentials in force when it does."""
+
+    def __init__(self, credentials: CredentialSource, tls: ssl.SSLContext | None, *, connect_timeout_s: float) -> None:
+        self._credentials = credentials
+        self._tls = tls
+        self._timeout_s = connect_timeout_s
+
+    async def dial(
+        self, address: Address, connection: Connection, *, sources: Sequence[bytes] = (), protocol: int = 2
+    ) -> ServerState:
+        """The connection is open and logged in, and the server knows these scripts. Raises CannotConnect.
+
+        Blocking  at most the time-out; a server that accepts and says nothing is one that cannot be reached.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await loop.create_connection(
+                    lambda: connection,
+                    address.host,
+                    address.port,
+                    ssl=self._tls,
+                    server_hostname=address.host if self._tls is not None else None,
+                )
+                return await self._greet(connection, sources, protocol)
+        except TimeoutError:
+            connection.abort("no answer to the greeting")
+            raise CannotConnect(f"{address} does not answer within {self._timeout_s:g} s") from None
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver can be asked for
+            raise CannotConnect(f"{address}: {error}") from error
+        except BaseException:
+            connection.abort("the greeting failed")
+            raise
+
+    def logged_in(self, answer: Answer) -> None:
+        """What came of saying new credentials: a server that refuses them goes by the old ones."""
+        if isinstance(answer, Failure) and answer.kind == "refused":
+            _log.warning("redis_login_refused", reason=answer.text)
+
+    def login(self) -> list[bytes]:
+        """The words of AUTH; none where there is nothing to say."""
+        credentials = self._credentials.current()
+        if not credentials.password:
+            return []
+        user = [credentials.username.encode()] if credentials.username else []
+        return [b"AUTH", *user, credentials.password.encode()]
+
+    async def _greet(self, connection: Connection, sources: Sequence[bytes], protocol: int) -> ServerState:
+        commands: list[bytes] = []
+        if login := self.login():
+            commands.append(packed(login))
+        if protocol == 3:
+            commands.append(packed((b"HELLO", b"3")))
+        commands.append(packed((b"CLIENT", b"SETNAME", NAME)))
+        commands += [packed((b"SCRIPT", b"LOAD", source)) for source in sources]
+        commands.append(INFO)
+        loop = asyncio.get_running_loop()
+        answers: list[Answer] = []
+        whole: asyncio.Future[None] = loop.create_future()
+
+        def heard(answer: Answer) -> None:
+            answers.append(answer)
+            if not whole.done() and (len(answers) == len(commands) or isinstance(answer, Failure)):
+                whole.set_result(None)
+
+        calls = [Call(-1, command, heard, True, loop.time()) for command in commands]
+        connection.send(Batch(calls, sum(map(len, commands)), loop.time()))
+        await whole
+        for answer in answers:
+            if isinstance(answer, Failure):
+                raise CannotConnect(f"the server said: {answer.text[:120]}")
+        info = answers[-1]
+        return state_of(info if isinstance(info, bytes) else b"")

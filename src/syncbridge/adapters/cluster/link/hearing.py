@@ -1,0 +1,169 @@
+"""The connection to a server over which news come, and over which it is asked about itself.
+
+It speaks RESP3: there news (pushes) and answers share a connection. Calls for keys have pipes of their own, which wait
+for replicas; nothing here waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from syncbridge.adapters.cluster.link.address import Address
+from syncbridge.adapters.cluster.link.calls import Batch, Call, Done, nobody, packed
+from syncbridge.adapters.cluster.link.connection import Connection
+from syncbridge.adapters.cluster.link.dialling import CannotConnect, Dialler, ServerState
+from syncbridge.adapters.cluster.link.keeping import Keeper
+from syncbridge.adapters.cluster.link.replies import Answer, Failure, Verdict
+from syncbridge.adapters.cluster.link.rules import Figures, Rules
+
+
+class Listener(Protocol):
+    """Whoever wants the news; see `subscriptions`."""
+
+    def heard(self, channel: bytes, payload: bytes) -> None: ...
+    def came(self, hearing: Hearing) -> None: ...
+    def went(self, hearing: Hearing) -> None: ...
+    def confirmed(self, hearing: Hearing, channel: bytes) -> None: ...
+    def refused(self, hearing: Hearing, channel: bytes, text: str) -> None: ...
+    def dismissed(self, hearing: Hearing, channel: bytes) -> None: ...
+
+
+class Hearing:
+    """One connection for news and questions, as long as there can be one.
+
+    Lost      news of the time without a connection are gone: whoever subscribed is told of each new beginning.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        dialler: Dialler,
+        listener: Listener,
+        told_state: Callable[[ServerState], None],
+        *,
+        rules: Rules,
+        figures: Figures,
+    ) -> None:
+        self.address = address
+        self._dialler = dialler
+        self._listener = listener
+        self._told_state = told_state
+        self._rules = rules
+        self._figures = figures
+        self._loop = asyncio.get_running_loop()
+        self._connection: Connection | None = None
+        self._next: Connection | None = None
+        self._times_come = 0
+        self._keeper = Keeper(f"{address} news", self._dial, self._came)
+        self._keeper.start()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None
+
+    @property
+    def fault(self) -> str:
+        """Why there is no connection; "" where none failed."""
+        return self._keeper.fault
+
+    def ask(self, words: Sequence[bytes], done: Done) -> None:
+        """The server is asked; `unavailable` where there is no connection."""
+        if self._connection is None:
+            done(self._figures.failed("unavailable", f"{self.address}: {self._keeper.fault or 'not connected'}"))
+            return
+        self._send(Call(-1, packed(words), done, False, self._loop.time()))
+
+    def publish(self, channel: bytes, frame: bytes) -> None:
+        """The frame is on its way to those who hear the channel, or lost."""
+        if self._connection is not None:
+            self._send(Call(-1, packed((b"SPUBLISH", channel, frame)), nobody, False, self._loop.time()))
+
+    def subscribe(self, channel: bytes) -> None:
+        """The channel's news come from here, once the listener is told that it is confirmed."""
+
+        def done(answer: Answer) -> None:
+            if isinstance(answer, Failure):
+                self._listener.refused(self, channel, answer.text)
+            else:
+                self._listener.confirmed(self, channel)
+
+        self._send(
+            Call(-1, packed((b"SSUBSCRIBE", channel)), done, False, self._loop.time(), None, (b"ssubscribe", channel))
+        )
+
+    def unsubscribe(self, channel: bytes) -> None:
+        """They come no more."""
+        command = packed((b"SUNSUBSCRIBE", channel))
+        self._send(Call(-1, command, nobody, False, self._loop.time(), None, (b"sunsubscribe", channel)))
+
+    def log_in(self) -> None:
+        """The connection says the credentials that are in force now."""
+        if words := self._dialler.login():
+            self.ask(words, self._dialler.logged_in)
+
+    def look(self, now: float) -> None:
+        """A connection that answers nothing is given up; to be called every now and then."""
+        if self._connection is not None:
+            sent_at = self._connection.sent_at()
+            if sent_at is not None and now - sent_at > self._rules.frozen_ms / 1000:
+                self._figures.timeouts += 1
+                self._connection.abort(f"no answer within {self._rules.frozen_ms} ms")
+
+    def close(self) -> asyncio.Task[None] | None:
+        """No connection any more, once this task is over."""
+        task = self._keeper.stop()
+        for connection in (self._connection, self._next):
+            if connection is not None:
+                connection.abort("closed")
+        return task
+
+    def _send(self, call: Call) -> None:
+        if self._connection is not None:
+            self._connection.send(Batch([call], len(call.packed), call.asked_at))
+
+    async def _dial(self) -> tuple[Connection, ServerState]:
+        connection = Connection(self, self._loop, figures=Figures(), wait_ms=self._rules.wait_ms, on_push=self._pushed)
+        self._next = connection
+        state = await self._dialler.dial(self.address, connection, protocol=3)
+        if not connection.is_open():
+            raise CannotConnect(f"{self.address}: {connection.fault}")
+        return connection, state
+
+    def _came(self, live: tuple[Connection, ServerState]) -> None:
+        self._connection, state = live
+        self._connection.figures = self._figures  # what became of the greeting does not count
+        self._next = None
+        if self._times_come:
+            self._figures.reconnects += 1
+        self._times_come += 1
+        self._told_state(state)
+        self._listener.came(self)
+
+    def _pushed(self, push: list[bytes]) -> None:
+        kind = push[0]
+        if kind == b"smessage":
+            self._listener.heard(push[1], push[2])
+        elif kind == b"sunsubscribe":
+            self._listener.dismissed(self, push[1])
+
+    # -- told by the connection -----------------------------------------------------------------------------------
+
+    def settled(self, call: Call) -> None:
+        """No slot is watched here."""
+
+    def postponed(self, call: Call, _verdict: Verdict, text: str) -> None:
+        """Whoever asked is told: another server may be the one to ask."""
+        call.done(self._figures.failed("unavailable", text))
+
+    def relieved(self, batch: Batch) -> None:
+        """Nothing is counted here."""
+
+    def lost(self, connection: Connection) -> None:
+        """Dial again."""
+        if self._connection is connection:
+            self._connection = None
+            self._listener.went(self)
+            self._keeper.lost()

@@ -1,0 +1,104 @@
+"""Redis as an onlooker sees it: how its servers are set up, read once, through a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from syncbridge.adapters.cluster.link.address import Address, Place, place_of
+from syncbridge.ports import Credentials, CredentialSource
+
+ANSWER_S: Final = 3.0
+_SETTINGS: Final = ("maxmemory-policy", "appendonly", "client-output-buffer-limit")
+
+
+class Inspected(Struct, frozen=True):
+    """One server. ``settings`` are empty where it does not tell them (a managed Redis); ``fault`` says why no more is
+    known. ``cluster_state`` is "" outside a cluster."""
+
+    address: str
+    fault: str = ""
+    version: str = ""
+    role: str = ""
+    replicas: int = 0
+    settings: dict[str, str] = {}
+    cluster_state: str = ""
+    slots: int = 0
+
+
+async def inspect_redis(url: str, credentials: CredentialSource | None = None) -> list[Inspected]:
+    """Every server that the URL leads to; of a cluster all that the first who answers knows. Raises BadUrl."""
+    place = place_of(url)
+    login = place.credentials if credentials is None else credentials.current()
+    addresses = list(place.seeds)
+    if place.is_cluster:
+        for seed in place.seeds:
+            found = await _members(seed, place, login)
+            if found:
+                addresses = found
+                break
+    return list(await asyncio.gather(*(_inspect(address, place, login) for address in addresses)))
+
+
+async def _members(seed: Address, place: Place, login: Credentials) -> list[Address]:
+    """The cluster's servers, as this one tells; none where it does not answer."""
+    try:
+        async with _client(seed, place, login) as client:
+            nodes: Any = await client.execute_command("CLUSTER NODES")  # type: ignore[no-untyped-call]
+    except (RedisError, OSError, TimeoutError):
+        return []
+    places = (place.rpartition(":") for place, told in nodes.items() if "noaddr" not in told["flags"])
+    return sorted(Address(host or seed.host, int(port)) for host, _, port in places)
+
+
+async def _inspect(address: Address, place: Place, login: Credentials) -> Inspected:
+    try:
+        async with _client(address, place, login) as client:
+            told: Any = await client.info()
+            settings: dict[str, str] = {}
+            for name in _SETTINGS:
+                try:
+                    settings |= {_text(key): _text(value) for key, value in (await client.config_get(name)).items()}
+                except ResponseError:  # a managed Redis does not tell
+                    break
+            cluster = await _cluster_info(client) if told.get("cluster_enabled") else {}
+    except (RedisError, OSError, TimeoutError) as error:
+        return Inspected(str(address), fault=str(error) or type(error).__name__)
+    followers = [value for key, value in told.items() if key.startswith("slave") and isinstance(value, dict)]
+    return Inspected(
+        str(address),
+        version=str(told["redis_version"]),
+        role=str(told["role"]),
+        replicas=sum(one.get("state") == "online" for one in followers),
+        settings=settings,
+        cluster_state=cluster.get("cluster_state", ""),
+        slots=int(cluster.get("cluster_slots_ok", 0)),
+    )
+
+
+async def _cluster_info(client: Redis) -> dict[str, str]:
+    told: Any = await client.execute_command("CLUSTER INFO")  # type: ignore[no-untyped-call]
+    if isinstance(told, dict):
+        return {_text(key): _text(value) for key, value in told.items()}
+    pairs = (line.partition(":") for line in _text(told).split("\r\n"))
+    return {key: value for key, colon, value in pairs if colon}
+
+
+def _client(address: Address, place: Place, login: Credentials) -> Redis:
+    return Redis(
+        host=address.host,
+        port=address.port,
+        username=login.username or None,
+        password=login.password or None,
+        ssl=place.is_secure,
+        socket_timeout=ANSWER_S,
+        socket_connect_timeout=ANSWER_S,
+    )
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

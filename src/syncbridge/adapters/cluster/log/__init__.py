@@ -1,0 +1,1 @@
+"""The session log in Redis: the `StateStore` of many nodes."""

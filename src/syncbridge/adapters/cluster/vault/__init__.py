@@ -1,0 +1,1 @@
+"""Secrets that Vault keeps: log-in, keys, credentials, certificates."""
