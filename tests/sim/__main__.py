@@ -43,7 +43,19 @@ def _results(seeds: range, workers: int, is_careless: bool) -> Iterator[Result]:
 def run_range(seeds: range, workers: int, *, is_careless: bool = False) -> int:
     """Runs the pinned seeds and ``seeds``; the exit code."""
     began = time.monotonic()
-    names = ("events", "entries", "deeds", "handoffs", "conflicts", "crashes", "kills", "resumes", "snapshots")
+    names = (
+        "events",
+        "entries",
+        "deeds",
+        "handoffs",
+        "conflicts",
+        "crashes",
+        "kills",
+        "resumes",
+        "snapshots",
+        "losses",
+        "returns",
+    )
     totals = dict.fromkeys(names, 0)
     count = 0
     broken: list[Result] = []

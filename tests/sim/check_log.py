@@ -37,7 +37,7 @@ class LogChecker:
     def __init__(self, sources: SourceWatch) -> None:
         self._sources = sources
         self._seqs: dict[str, int] = {}
-        self.owners: dict[int, str | None] = {0: None}
+        self.owners: set[tuple[int, str | None]] = {(0, None)}
         self.done: dict[str, int] = {}
         self.said: dict[tuple[str, int], list[tuple[int, int | None]]] = {}
         self.fence = 0
@@ -72,6 +72,22 @@ class LogChecker:
             self._judge_continuity(entry, was, anchor)
         self._follow(entry)
 
+    def follow_again(self, log: TrueLog) -> None:
+        """The log's end was lost, or put back: what was learnt of it is what it says now."""
+        self._seqs.clear()
+        self.done.clear()
+        self.sought, self.fence, self.fence_version, self.active = (0, ""), 0, 0, None
+        for entry in log.entries:
+            if entry.seq:
+                self._seqs[entry.device] = entry.seq
+            if entry.kind == "handoff" and entry.handoff is not None:
+                self.done[entry.handoff.id] = entry.version
+            before, after = log.states[entry.version - 1], log.states[entry.version]
+            is_sought = entry.intent == "seek" or entry.kind == "restore"
+            if is_sought and of_state(before) != of_state(after):
+                self.sought = (entry.version, entry.device if entry.seq else "")
+            self._follow(entry)
+
     def _follow(self, entry: Entry) -> None:
         if entry.fence:
             self.fence, self.active, self.fence_version = entry.fence, entry.active, entry.version
@@ -80,7 +96,7 @@ class LogChecker:
         if entry.fence:
             if entry.fence != self.fence + 1 or entry.kind not in ("create", "handoff") or not entry.active:
                 raise Violation("P7", f"entry {entry.version} ({entry.kind}) moves fence {self.fence} to {entry.fence}")
-            self.owners[entry.fence] = entry.active
+            self.owners.add((entry.fence, entry.active))
             if entry.handoff is not None:
                 self.handoffs += 1
                 self.done[entry.handoff.id] = entry.version
@@ -150,8 +166,8 @@ class LogChecker:
                 raise Violation("P9", f"handoff at {entry.version} from live {source}: {there:g} s became {now:g} s")
             return
         died_ms = self._sources.died_ms(source)
-        if died_ms is None or was.at > died_ms:
-            return  # it runs, or somebody else moved the playhead after its death
+        if died_ms is None or was.at > died_ms or entry.at < died_ms:
+            return  # it runs, or did so when this was decided, or somebody else moved the playhead after its death
         there = was.position_at(died_ms)
         bound_s = (note.uncertainty_ms + self._sources.transit_ms() * was.rate) / 1000 + GRAIN_S
         if note.uncertainty_ms and abs(now - there) > bound_s:

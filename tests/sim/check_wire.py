@@ -69,16 +69,17 @@ class WireChecker:
                 self._durable(message.version, "handoff.done")
                 self._owner(message.fence, message.active)
             case HandoffFailed():
-                if message.handoff in self._owners.done:
+                assert self.log is not None
+                if message.handoff in self._owners.done and not self.log.lost:
                     raise Violation("P7", f"handoff {message.handoff} is said to have failed, but it is in the log")
 
     def _durable(self, version: int, what: str) -> None:
         assert self.log is not None
-        if version > self.log.version:
+        if version > self.log.highest:
             raise Violation("durable", f"{what} tells of version {version}; the store holds {self.log.version}")
 
     def _owner(self, fence: int, active: str | None) -> None:
-        if fence not in self._owners.owners or self._owners.owners[fence] != active:
+        if (fence, active) not in self._owners.owners:
             raise Violation("P7", f"a device is told that {active} is active under fence {fence}")
 
     def _told(self, line: _Line, entries: list[Entry]) -> None:
@@ -90,14 +91,16 @@ class WireChecker:
             if entry.version != line.told + 1:
                 raise Violation("P4", f"entry {entry.version} follows {line.told} on one connection")
             line.told += 1
-            if encode_entry(entry) != encode_entry(self.log.entry(entry.version)):
+            told = encode_entry(entry)
+            if all(encode_entry(one) != told for one, _ in self.log.ever(entry.version)):
                 raise Violation("P1", f"entry {entry.version} is told otherwise than it is in the log")
 
     def _joined(self, line: _Line, message: Joined) -> None:
         log, version = self.log, message.position.version
         assert log is not None
         self._durable(version, "joined")
-        if message.position.epoch == log.epoch and message.hash != state_hash(log.states[version]):
+        states = [state for _, state in log.ever(version)]
+        if message.position.epoch == log.epoch and message.hash not in map(state_hash, states):
             raise Violation("P4", f"joined at {version} carries the hash of another state")
         if message.fence:
             self._owner(message.fence, message.active)
@@ -116,7 +119,7 @@ class WireChecker:
             self.snapshots += 1
             if message.reason not in FRESH_REASONS or message.state is None:
                 raise Violation("P4", f"a snapshot with reason {message.reason!r}")
-            if message.position.epoch == log.epoch and message.state != log.states[version]:
+            if message.position.epoch == log.epoch and message.state not in states:
                 raise Violation("P4", f"the snapshot at {version} is another state")
         line.told = version
 

@@ -19,7 +19,9 @@ from tests.sim.truth import TrueLog, Truth
 from tests.sim.weather import Weather
 from tests.sim.world import World
 
-LOOK_MS = 400
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(list[Entry]).decode
+LOOK_MS = 1_000
 FORGOTTEN_MS_MAX = 1_500
 """What a dead node had is gone by then (15 s in the service; a run here is shorter)."""
 
@@ -56,9 +58,9 @@ class Bus:
     def committed(self, log: TrueLog, entries: list[Entry], txn: TxnId, previous_at: int) -> None:
         """Every node hears of a commit, the one that made it too."""
         digests = log.digests[entries[0].version - 1 : entries[-1].version]
+        copy = decode(encode(entries)) if self.ends else []
         for end in self.ends:
             if log.session in end.followed:
-                copy = [msgspec.json.decode(msgspec.json.encode(entry), type=Entry) for entry in entries]
                 seen = partial(end.neighbour.entries_seen, log.session, log.epoch, copy, digests, txn, previous_at)
                 self.carry(end, seen)
 

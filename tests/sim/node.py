@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import get_args
 
 from syncbridge.core.effects import NoteKind
-from syncbridge.core.ids import AccountId, DeviceId, SessionId
+from syncbridge.core.entry import Entry
+from syncbridge.core.ids import AccountId, DeviceId, SessionId, TxnId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.core.session_types import SESSION_TYPES
 from syncbridge.limits import Plan
@@ -156,3 +157,8 @@ class Node:
         self.is_calm = True
         if self.store is not None:
             self.store.calm()
+
+    def tell(self, session: SessionId, epoch: str, entries: list[Entry], digests: list[int], txn: TxnId) -> None:
+        """A commit is heard of."""
+        if self.engine is not None:
+            EngineNeighbour(self.engine).entries_seen(session, epoch, entries, digests, txn)

@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
+from syncbridge.client.kept import Kept
 from syncbridge.client.replica import Replica
-from syncbridge.core import admission, conflicts, handoffs, work, work_conflicts
+from syncbridge.core import admission, conflicts, handoffs, recovery, session, work, work_conflicts
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core.batch import Batch
@@ -26,7 +27,11 @@ from syncbridge.core.log import SessionLog
 from syncbridge.core.members import Members
 from syncbridge.core.messages import Reject
 from syncbridge.core.session import SessionMachine
+from syncbridge.ports import StoreFault
+from tests.sim.mesh import SimMesh
 from tests.sim.simulation import Result, Simulation
+from tests.sim.store import SimStore
+from tests.sim.truth import Truth
 
 SEEDS_MAX = 100
 
@@ -297,6 +302,49 @@ def _replaced_unlisted(real: Any) -> Any:
     return row
 
 
+# -- many nodes -------------------------------------------------------------------------------------------------
+
+
+def _join_unclaimed(real: Any) -> Any:
+    """A join is answered without the store's word."""
+    return property(lambda self: bool(self.entries))
+
+
+def _never_gone(real: Any) -> Any:
+    """Who was seen elsewhere once is there for ever."""
+
+    def on_seen(machine: SessionMachine, event: Any, now_ms: int) -> list[Any]:
+        seen = {**machine.members.elsewhere, **event.devices}
+        return list(real(machine, on.SeenElsewhere(seen), now_ms))
+
+    return on_seen
+
+
+def _gap_of_a_node_ignored(real: Any) -> Any:
+    """Entries past the next one are taken for the next."""
+
+    def adopt(machine: SessionMachine, entries: list[Entry], *args: Any) -> list[Any]:
+        assert machine.log is not None
+        if entries and entries[0].version > machine.log.version + 1:
+            machine.log.version = entries[0].version - 1
+        return list(real(machine, entries, *args))
+
+    return adopt
+
+
+def _no_news(real: Any) -> Any:
+    return lambda *_args: []
+
+
+def _put_back_never(real: Any) -> Any:
+    return lambda self, held, done: done(StoreFault("unavailable"))
+
+
+def _acked_before_replicated(real: Any) -> Any:
+    """A commit is told as soon as the primary has it: the store's level `local`."""
+    return lambda self, txn: None
+
+
 # -- the device -------------------------------------------------------------------------------------------------
 
 
@@ -326,6 +374,11 @@ def _gap_ignored(real: Any) -> Any:
         return real(self, message, now_ms)
 
     return on_ack
+
+
+def _nothing_missing(real: Any) -> Any:
+    """What was acknowledged is taken to be safe for ever."""
+    return lambda self, *_: []
 
 
 def _content_in_incident(_real: Any) -> Any:
@@ -363,7 +416,15 @@ BUGS = (
     Bug("conflict undone twice", ("P5",), work_conflicts, "standing_undo", _never_undone, 40),
     Bug("undo forgets what it replaced", ("P6",), conflicts, "_row", _replaced_unlisted, 35),
     Bug("an incident tells the state", ("P26",), work, "Noted", _content_in_incident),
+    Bug("join without a claim", ("P1", "P3", "P5", "P6"), Batch, "is_for_store", _join_unclaimed),
+    Bug("who went elsewhere never goes", ("presence",), session._HANDLERS, on.SeenElsewhere, _never_gone),
+    Bug("nobody says who left", ("presence",), SimMesh, "absent", _no_news),
+    Bug("gap between nodes ignored", ("P3", "P4", "memory"), recovery, "adopt", _gap_of_a_node_ignored),
+    Bug("head not looked at", ("P3",), session._HANDLERS, on.HeadSeen, _no_news),
+    Bug("what was lost is never put back", ("P3",), SimStore, "put_back", _put_back_never),
+    Bug("told before replicas have it", ("P1", "P3", "P5", "P6"), Truth, "acked", _acked_before_replicated),
     Bug("replica drops pending on cut", ("P5", "P6"), Replica, "disconnected", _pending_dropped),
     Bug("replica reuses numbers", ("P1", "P5", "P6"), Replica, "dump", _seq_reused),
+    Bug("what a log lost is not made again", ("P1", "P3", "P5", "P6"), Kept, "missing", _nothing_missing),
     Bug("replica takes an ack over a gap", ("P3", "P9"), Replica, "_on_ack", _gap_ignored),
 )

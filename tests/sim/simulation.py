@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from syncbridge.client.pending import Row
 from syncbridge.core.digest import state_hash
@@ -37,6 +38,8 @@ SESSION = SessionId("s1")
 CALM_MS = 5_000
 """P3: so long after the last fault everybody agrees."""
 LOOK_MS = 250
+FORGOTTEN_MAX = 30
+"""Entries that a rebuilt log may lack: fewer than a device keeps of its own."""
 STALL_MS_MAX = 4_000
 
 
@@ -55,6 +58,8 @@ class Result:
     kills: int
     snapshots: int
     resumes: int
+    losses: int
+    returns: int
     checker: str = ""
     text: str = ""
 
@@ -77,7 +82,7 @@ class Simulation:
             print(self.weather)
         self.log_checker = LogChecker(self)
         self.wire_checker = WireChecker(self.log_checker)
-        self.truth = Truth(self.world, self)
+        self.truth = Truth(self.world, self, is_shared=self.weather.nodes > 1)
         self.bus = Bus(self.world, self.weather, self.truth)
         self.network = Network(self.world, self.weather, self)
         names = [f"d{number}" for number in range(self.weather.devices)]
@@ -108,11 +113,26 @@ class Simulation:
     def on_commit(self, log: TrueLog, entries: list[Entry], txn: TxnId) -> None:
         for entry in entries:
             self.log_checker.on_entry(log, entry)
+        if self.weather.nodes == 1:
+            self._tell_late(log, entries, txn)
+            return
         before = entries[0].version - 1
         self.bus.committed(log, entries, txn, log.entry(before).at if before else 0)
 
+    def _tell_late(self, log: TrueLog, entries: list[Entry], txn: TxnId) -> None:
+        """One node, too, may hear of a commit of its own that it had given up."""
+        if self.weather.store_zombie_chance:
+            digests = log.digests[-len(entries) :]
+            delay_ms = self.world.random.randint(0, 1 + self.weather.store_delay_ms_max)
+            if self._is_calm or not self.world.is_chance(0.1):
+                self.world.after(delay_ms, partial(self.nodes[0].tell, log.session, log.epoch, entries, digests, txn))
+
+    def on_moved(self, log: TrueLog) -> None:
+        self.log_checker.follow_again(log)
+
     def on_rebuilt(self, log: TrueLog) -> None:
-        """The log goes on under another name; what is known of it stays true."""
+        """The log goes on under another name, perhaps from a while ago; what is known of it stays true."""
+        self.log_checker.follow_again(log)
 
     def on_sent(self, link: Link, message: ServerMessage) -> None:
         self.wire_checker.on_sent(link.number, message)
@@ -137,6 +157,8 @@ class Simulation:
     def on_confirmed(self, device: SimDevice) -> None:
         """P9: what this device shows now is the log's playhead at true server time, as exactly as it knows the time."""
         log, position = self.truth.logs[SESSION], device.replica.position
+        if log.lost:
+            return  # what it holds may be what was lost; whether it comes to the log again is judged in the end
         if position is None or position.epoch != log.epoch or device.offset_error_ms is None:
             return
         true, shown = of_state(log.states[position.version]), of_state(device.replica.confirmed)
@@ -175,6 +197,8 @@ class Simulation:
             self._live()
             self._calm()
             self._judge()
+            self._judge_presence(self.devices.values())
+            self._part()
         except Violation as violation:
             checker, text = violation.checker, violation.text
             self.world.note(f"BROKEN {checker} {text}")
@@ -194,6 +218,8 @@ class Simulation:
             kills=sum(device.kills for device in self.devices.values()),
             snapshots=self.wire_checker.snapshots,
             resumes=self.wire_checker.resumes,
+            losses=self.truth.losses,
+            returns=self.truth.returns,
             checker=checker,
             text=text,
         )
@@ -219,6 +245,9 @@ class Simulation:
         self._repeat(weather.cut_mean_ms, self._cut)
         self._repeat(weather.stall_mean_ms, self._stall)
         self._repeat(weather.crash_mean_ms, self._crash)
+        if weather.nodes > 1:
+            self._repeat(weather.failover_mean_ms, self._fail_over)
+            self._repeat(weather.partition_mean_ms, self._partition)
         self._repeat(weather.kill_mean_ms, self._kill)
         self._repeat(weather.offline_mean_ms, self._wander)
         end_ms = world.time_ms + weather.length_ms
@@ -270,11 +299,37 @@ class Simulation:
             self._rebuild()
         self.world.after(self.world.random.randint(10, 1_500), node.start)
 
+    def _fail_over(self) -> None:
+        """The store's primary dies, and often nodes with it: what was acknowledged survives without them."""
+        self.truth.fail_over(SESSION)
+        for node in self.nodes:
+            if node.engine is not None and self.world.is_chance(self.weather.shared_fate_chance):
+                node.crash()
+                self.world.after(self.world.random.randint(10, 1_500), node.start)
+
+    def _partition(self) -> None:
+        """A node is cut off from the others, from the store, or from both, for a while."""
+        random, node = self.world.random, self.world.random.choice(self.nodes)
+        store, mesh, what = node.store, node.mesh, random.choice(("store", "mesh", "both"))
+        if store is None or mesh is None:
+            return
+        store.is_away, mesh.is_cut = what != "mesh", what != "store"
+        self.world.note(f"N{node.number} is cut off from {what}")
+
+        def heal() -> None:
+            store.is_away = mesh.is_cut = False
+
+        self.world.after(random.randint(50, 3_000), heal)
+
     def _rebuild(self) -> None:
-        """The log is put up again from a snapshot of its head, under another epoch."""
+        """The log is put up again from a snapshot, under another epoch."""
         log = self.truth.logs[SESSION]
         whole = SessionLog(log.snapshots[0], self.weather.limits)
-        for version in range(log.snapshots[0].version + 1, log.version + 1):
+        end = log.version
+        if self.weather.is_forgetful:
+            # What was kept of it elsewhere lags. The devices have the rest.
+            end = max(log.snapshots[0].version, end - self.world.random.randint(0, FORGOTTEN_MAX))
+        for version in range(log.snapshots[0].version + 1, end + 1):
             whole.append(log.entry(version), log.digests[version - 1])
         self.truth.rebuild(SESSION, whole.snapshot())
 
@@ -314,11 +369,31 @@ class Simulation:
             device.start()
             device.reconnect(0)
         log = self.truth.logs[SESSION]
+        if self.weather.nodes == 1:
+            self.nodes[0].tell(SESSION, log.epoch, log.entries[-1:], log.digests[-1:], TxnId(""))
         end_ms = self.world.time_ms + CALM_MS
         while self.world.time_ms < end_ms or self.world.time_ms - log.entries[-1].at < LOOK_MS:
             # The service itself may write (an offer expires), and that too takes a moment to reach everybody.
             self.world.run_until(self.world.time_ms + LOOK_MS)
             self._look()
+
+    def _part(self) -> None:
+        """One device goes, and the others see that."""
+        gone = self.devices[self.world.random.choice(sorted(self.devices))]
+        gone.is_offline = True
+        if gone.link is not None:
+            gone.link.hang_up()
+        self.world.run_until(self.world.time_ms + CALM_MS)
+        self._judge_presence([device for device in self.devices.values() if device is not gone])
+
+    def _judge_presence(self, devices: Iterable[SimDevice]) -> None:
+        """Every device sees who follows the session, at whatever node, and nobody else."""
+        lives = [node.engine.session(SESSION) for node in self.nodes if node.engine is not None]
+        there = {str(one.device) for live in lives if live for one in live.machine.members.by_connection.values()}
+        for device in devices:
+            seen = {one.id for one in device.replica.devices.values() if one.online}
+            if seen != there:
+                raise Violation("presence", f"{device.name} sees {sorted(seen)}; there are {sorted(there)}")
 
     def _judge(self) -> None:
         log = self.truth.logs[SESSION]

@@ -10,16 +10,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from syncbridge.adapters.embedded.sole import SoleWriter
-from syncbridge.core.entry import Entry, Snapshot
+from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.ports import (
+    Forked,
+    Held,
     Outcome,
+    PutBack,
     StoredHead,
     StoredLog,
     StoreFault,
     Stretch,
     Submission,
     Swept,
+    WasCommitted,
     WasRefused,
     WasUnknown,
 )
@@ -43,10 +47,12 @@ class SimStore(SoleWriter):
         self._to_answer: dict[Call, Callable[[], None]] = {}
         self.is_lost = False
         self.is_calm = False
+        self.is_away = False
 
     def calm(self) -> None:
         """What is under way takes effect and is answered now; what comes is answered soon and well."""
         self.is_calm = True
+        self.is_away = False
         for calls in (self._to_apply, self._to_answer):
             for call in list(calls):
                 call.cancel()
@@ -69,10 +75,14 @@ class SimStore(SoleWriter):
         chance = world.random.random()
         if self.is_calm:
             chance = 1.0
+        elif self.is_away:
+            self._answer(done, WasUnknown(txn.id))
+            return
         if (chance := chance - weather.store_refuse_chance) < 0:
             self._answer(done, WasRefused(txn.id, "unavailable"))
             return
-        apply = partial(self._truth.commit, txn)
+        apply, term = partial(self._truth.commit, txn), self._truth.terms
+        done = partial(self._tell, done, txn, term)
         if (chance := chance - weather.store_unknown_chance) < 0:
             if world.is_chance(weather.store_zombie_chance):
                 self._apply_later(apply, world.random.randint(0, 1_500), None)
@@ -88,6 +98,15 @@ class SimStore(SoleWriter):
             done(apply())
         else:
             self._apply_later(apply, world.random.randint(0, delay_ms), partial(self._answer, done))
+
+    def _tell(self, done: Callable[[Outcome], None], txn: Txn, term: int, outcome: Outcome) -> None:
+        """Committed is said when the replicas have it: an answer that a failover overtook is none."""
+        if isinstance(outcome, WasCommitted):
+            if term != self._truth.terms:
+                outcome = WasUnknown(txn.id)
+            else:
+                self._truth.acked(txn)
+        done(outcome)
 
     def _apply_later(
         self, apply: Callable[[], Outcome], delay_ms: int, answer: Callable[[Outcome], None] | None
@@ -132,7 +151,7 @@ class SimStore(SoleWriter):
                 self._world.after(self._world.random.randint(0, 2_000), partial(_unheard, apply))
 
     def load(self, session: SessionId, reach: int, done: Callable[[StoredLog | StoreFault], None]) -> None:
-        is_failing = not self.is_calm and self._world.is_chance(self._weather.load_fail_chance)
+        is_failing = not self.is_calm and (self._world.is_chance(self._weather.load_fail_chance) or self.is_away)
 
         def answer() -> None:
             if not self.is_lost:
@@ -161,6 +180,13 @@ class SimStore(SoleWriter):
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
         self._truth.keep(snapshot)
+
+    def put_back(self, held: Held, done: Callable[[PutBack | Forked | StoreFault], None]) -> None:
+        def answer() -> None:
+            if not self.is_lost:
+                done(StoreFault("unavailable") if self.is_away else self._truth.put_back(held))
+
+        self._later(answer)
 
     def delete(self, session: SessionId, done: Callable[[StoreFault | None], None]) -> None:
         raise AssertionError("nobody deletes here")

@@ -14,7 +14,20 @@ from syncbridge._ext import apply_patch
 from syncbridge.core.entry import Entry, Snapshot, Txn
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, JsonObject, SessionId, TxnId
 from syncbridge.core.log import ANY_SIZE
-from syncbridge.ports import Outcome, StoredLog, StoreFault, Stretch, WasCommitted, WasConflict, WasFenced, WasForeign
+from syncbridge.ports import (
+    Forked,
+    Held,
+    Outcome,
+    PutBack,
+    StoredLog,
+    StoreFault,
+    Stretch,
+    WasBehind,
+    WasCommitted,
+    WasConflict,
+    WasFenced,
+    WasForeign,
+)
 from tests.sim.world import World
 
 SNAPSHOTS_KEPT_MAX = 8
@@ -25,11 +38,18 @@ class CommitWatcher(Protocol):
 
     def on_commit(self, log: TrueLog, entries: list[Entry], txn: TxnId) -> None: ...
 
+    def on_moved(self, log: TrueLog) -> None:
+        """The log's end was lost, or put back."""
+
     def on_rebuilt(self, log: TrueLog) -> None: ...
 
 
 class TrueLog:
-    """One session's log; ``states[version]`` is the state after that entry."""
+    """One session's log; ``states[version]`` is the state after that entry.
+
+    ``acked`` is how far somebody was told that it is committed: so far it is on every replica. ``lost`` are entries,
+    by version, that a failover took, with the states that they led to: nodes may hold them, and tell of them.
+    """
 
     def __init__(self, snapshot: Snapshot, first: Entry) -> None:
         self.session = snapshot.session
@@ -44,6 +64,10 @@ class TrueLog:
         self.waiting_until = 0
         self.floor = 0
         self.claims: dict[DeviceId, ConnectionId] = {}
+        self.acked = 1
+        self.claims_acked: dict[DeviceId, ConnectionId] = {}
+        self.lost: dict[int, list[tuple[Entry, JsonObject]]] = {}
+        self.highest = 1
 
     @property
     def version(self) -> int:
@@ -56,14 +80,23 @@ class TrueLog:
     def entry(self, version: int) -> Entry:
         return self.entries[version - 1]
 
+    def ever(self, version: int) -> list[tuple[Entry, JsonObject]]:
+        """What stood at ``version`` at any time, and the states that it led to."""
+        now = [(self.entries[version - 1], self.states[version])] if version <= self.version else []
+        return now + self.lost.get(version, [])
+
 
 class Truth:
     """Every log. Answers at once; `tests.sim.store` makes it late, lost or silent."""
 
-    def __init__(self, world: World, watcher: CommitWatcher) -> None:
+    def __init__(self, world: World, watcher: CommitWatcher, *, is_shared: bool) -> None:
         self._world = world
         self._watcher = watcher
         self.logs: dict[SessionId, TrueLog] = {}
+        self.is_shared = is_shared
+        self.terms = 0  # of primaries: an answer of an earlier one says nothing any more
+        self.losses = 0
+        self.returns = 0
 
     def create(self, snapshot: Snapshot, first: Entry) -> TrueLog:
         log = self.logs[snapshot.session] = TrueLog(snapshot, first)
@@ -73,7 +106,11 @@ class Truth:
     def commit(self, txn: Txn) -> Outcome:
         """Compare and set."""
         log = self.logs.get(txn.session)
-        if log is None or txn.epoch != log.epoch or txn.expected > log.version or txn.expected < log.floor:
+        if log is None or txn.epoch != log.epoch or txn.expected < log.floor:
+            return WasForeign(txn.id)
+        if txn.expected > log.version:
+            return WasBehind(txn.id, log.version) if self.is_shared else WasForeign(txn.id)
+        if txn.expected_at not in (0, log.entry(txn.expected).at):
             return WasForeign(txn.id)
         if log.starts.get(txn.expected + 1) == txn.id:
             return WasCommitted(txn.id)
@@ -87,18 +124,70 @@ class Truth:
         if not txn.entries:
             return WasCommitted(txn.id)
         log.starts[txn.expected + 1] = txn.id
-        log.entries += txn.entries
-        log.digests += txn.digests
-        for entry in txn.entries:
-            state = apply_patch(log.state, entry.ops) if entry.ops else log.state
-            assert isinstance(state, dict)
-            log.states.append(state)
+        self._append(log, txn.entries, txn.digests)
         log.waiting_for, log.waiting_until = txn.waiting_for, txn.waiting_until
         if txn.snapshot is not None:
             self.keep(txn.snapshot)
         self._world.note(f"commit {txn.id} {txn.expected + 1}..{log.version}")
         self._watcher.on_commit(log, txn.entries, txn.id)
         return WasCommitted(txn.id)
+
+    def _append(self, log: TrueLog, entries: list[Entry], digests: list[int]) -> None:
+        log.entries += entries
+        log.digests += digests
+        for entry in entries:
+            state = apply_patch(log.state, entry.ops) if entry.ops else log.state
+            assert isinstance(state, dict)
+            log.states.append(state)
+        log.highest = max(log.highest, log.version)
+
+    def acked(self, txn: Txn) -> None:
+        """Somebody is told that it is committed: no failover takes it any more."""
+        log = self.logs[txn.session]
+        if txn.epoch == log.epoch:
+            log.acked = max(log.acked, txn.expected + len(txn.entries))
+            log.claims_acked.update(txn.claims)
+
+    def fail_over(self, session: SessionId) -> None:
+        """The primary is gone, and what no replica had yet is gone with it: none of it was acknowledged."""
+        log = self.logs[session]
+        self.terms += 1
+        least = max(log.acked, log.snapshots[0].version)
+        # A transaction is on a replica whole or not at all.
+        keep = self._world.random.choice([log.version, *(at - 1 for at in sorted(log.starts) if at > least)])
+        log.claims = dict(log.claims_acked)
+        if keep == log.version:
+            return
+        for version in range(keep + 1, log.version + 1):
+            log.lost.setdefault(version, []).append((log.entry(version), log.states[version]))
+        del log.entries[keep:], log.digests[keep:], log.states[keep + 1 :]
+        log.starts = {version: txn for version, txn in log.starts.items() if version <= keep}
+        log.snapshots = [snapshot for snapshot in log.snapshots if snapshot.version <= keep]
+        log.waiting_for, log.waiting_until = None, 0
+        self.losses += 1
+        self._world.note(f"failed over to {keep}")
+        self._watcher.on_moved(log)
+
+    def put_back(self, held: Held) -> PutBack | Forked:
+        """What of ``held`` is past the log stands there again, where the log is a prefix of it."""
+        log, snapshot = self.logs[held.snapshot.session], held.snapshot
+        first = held.entries[0].version if held.entries else snapshot.version + 1
+        at = min(log.version, snapshot.version)
+        known = held.entries[at - first] if first <= at else None
+        if snapshot.epoch != log.epoch or first > log.version + 1 or (known is not None and known != log.entry(at)):
+            return Forked()
+        later = held.entries[log.version + 1 - first :]
+        if later:
+            for entry, txn in zip(later, held.txns[log.version + 1 - first :], strict=True):
+                if txn and txn not in log.starts.values():
+                    log.starts[entry.version] = TxnId(txn)
+            self._append(log, later, held.digests[log.version + 1 - first :])
+            log.waiting_for = None if snapshot.offer is None else snapshot.offer.target
+            log.waiting_until = 0 if snapshot.offer is None else snapshot.offer.expires_at
+            self.returns += 1
+            self._world.note(f"put back up to {log.version}")
+            self._watcher.on_moved(log)
+        return PutBack(log.version)
 
     def keep(self, snapshot: Snapshot) -> None:
         """A snapshot is kept beside the log, newest last."""
@@ -143,10 +232,12 @@ class Truth:
         ]
 
     def rebuild(self, session: SessionId, snapshot: Snapshot) -> None:
-        """The log was rebuilt from ``snapshot`` (of its head): another epoch, and nothing before it is known."""
+        """The log was rebuilt from ``snapshot``: another epoch, nothing before it, what came after is gone."""
         log = self.logs[session]
-        assert snapshot.version == log.version
         assert snapshot.size < ANY_SIZE
+        del log.entries[snapshot.version :], log.digests[snapshot.version :], log.states[snapshot.version + 1 :]
+        log.acked = log.highest = log.version
+        log.lost.clear()
         log.epoch = f"{log.epoch}+"
         log.floor = log.version
         log.starts.clear()

@@ -61,6 +61,7 @@ class Weather:
     mesh_double_chance: float
     partition_mean_ms: int
     failover_mean_ms: int
+    shared_fate_chance: float
     # nodes and apps
     crash_mean_ms: int
     rebuild_chance: float
@@ -83,9 +84,15 @@ class Weather:
         return SLOW_PLAN if self.amount_max == 1 else Plan()
 
     @property
+    def is_forgetful(self) -> bool:
+        """A rebuilt log lacks its last entries. No device is killed then: one fault at a time is survived."""
+        return self.kill_mean_ms == 0 and self.rest_mean_ms == 0 and not self.has_sloppy
+
+    @property
     def looks_back(self) -> bool:
         """Whether whoever asks over REST also seeks, restores and takes conflicts back. Tied as ``plan`` is."""
-        return self.rest_mean_ms > 0 and self.amount_max != 1
+        is_lossy = self.nodes > 1 and self.failover_mean_ms > 0  # what was read of the past may be lost by then
+        return self.rest_mean_ms > 0 and self.amount_max != 1 and not is_lossy
 
 
 def draw(random: Random, *, is_careless: bool = False) -> Weather:
@@ -94,13 +101,18 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
     ``is_careless`` adds what is not promised yet: edits by list index on top of edits still unanswered.
     """
 
+    # What only many nodes meet is drawn aside: so the seeds of one node keep their runs.
+    aside = Random()
+    aside.setstate(random.getstate())
+
     def sometimes(share: float, value: float) -> float:
         return value if random.random() < share else 0.0
 
     def mean(share: float, least: int, most: int) -> int:
         return random.randint(least, most) if random.random() < share else 0
 
-    nodes = random.choice((1, 1, 1, 2, 2, 3))
+    share = random.random()
+    nodes = 2 if share < 0.2 else 3 if share < 0.3 else 1
     length_ms = random.choice((4_000, 8_000, 8_000, 20_000, 90_000))
     return Weather(
         limits=random.choice((SMALL_LIMITS, SMALL_LIMITS, SHALLOW_LIMITS, Limits())),
@@ -120,7 +132,7 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
         store_refuse_chance=sometimes(0.15, 0.1),
         load_fail_chance=sometimes(0.15, 0.3),
         crash_mean_ms=mean(0.35, 2_000, 12_000),
-        rebuild_chance=sometimes(0.1, 0.5) if nodes == 1 else 0.0,
+        rebuild_chance=sometimes(0.3, 0.5) if nodes == 1 else 0.0,
         kill_mean_ms=mean(0.35, 2_000, 12_000),
         offline_mean_ms=mean(0.4, 2_000, 10_000),
         disk_delay_ms_max=random.choice((0, 0, 10, 200)),
@@ -132,9 +144,10 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
         has_sloppy=random.random() < 0.25,
         has_stale_app=random.random() < 0.3,
         rest_mean_ms=mean(0.2, 500, 3_000),
-        mesh_delay_ms_max=random.choice((1, 20, 300)),
-        mesh_loss_chance=sometimes(0.5, 0.2),
-        mesh_double_chance=sometimes(0.4, 0.3),
-        partition_mean_ms=mean(0.4, 1_000, 8_000),
-        failover_mean_ms=mean(0.5, 1_000, 8_000),
+        mesh_delay_ms_max=aside.choice((1, 20, 300)),
+        mesh_loss_chance=0.2 if aside.random() < 0.5 else 0.0,
+        mesh_double_chance=0.3 if aside.random() < 0.4 else 0.0,
+        partition_mean_ms=aside.randint(1_000, 8_000) if aside.random() < 0.4 else 0,
+        failover_mean_ms=aside.randint(300, 4_000) if aside.random() < 0.5 else 0,
+        shared_fate_chance=aside.choice((0.0, 0.3, 0.9)),
     )

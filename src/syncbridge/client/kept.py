@@ -37,12 +37,12 @@ class Kept:
     def missing(self, last_seq: int, phase: Phase) -> list[Pending]:
         """Those that a log lacks which has this device's numbers up to ``last_seq``: in ``phase``, and kept no more.
 
-        They are edits like any other from here on, except that the fence they were made under is of another log.
+        They are edits like any other from here on, except that the fence they were made under is of another log. What
+        they met on their first way counts still: they go over it once more, and there it is listed.
         """
         lost = [one for one in self._edits if one.seq > last_seq]
         self._edits = deque((one for one in self._edits if one.seq <= last_seq), maxlen=KEPT_MAX)
         for one in lost:
             one.phase, one.fence, one.tries, one.retry_at = phase, None, 0, 0
             one.is_assumed = one.is_adrift = one.is_contested = False
-            one.rows, one.told = [], []
         return lost
