@@ -412,7 +412,7 @@ BUGS = (
     Bug("push too fast is dropped", ("P3",), ConnectionMachine, "_on_push", _told_nothing),
     Bug("members are never forgotten", ("memory",), Members, "leave", _ghost_members),
     Bug("log never trimmed", ("memory",), SessionLog, "trim", _log_never_trimmed),
-    Bug("seek over REST taken for a push", ("P10",), SessionLog, "append", _rest_seek_is_a_push, 120),
+    Bug("seek over REST taken for a push", ("P10",), SessionLog, "append", _rest_seek_is_a_push, 320),
     Bug("conflict undone twice", ("P5",), work_conflicts, "standing_undo", _never_undone, 40),
     Bug("undo forgets what it replaced", ("P6",), conflicts, "_row", _replaced_unlisted, 35),
     Bug("an incident tells the state", ("P26",), work, "Noted", _content_in_incident),
