@@ -15,7 +15,7 @@ class Pin(NamedTuple):
 
 
 PINNED = (
-    Pin(32, "members joined or caught up by a batch that was taken back got entries with a gap before them"),
+    Pin(1, "members joined or caught up by a batch that was taken back got entries with a gap before them"),
     Pin(2188, "a second join that was refused left its member behind, and the session was never idle again"),
     Pin(2, "a device whose own push paused the session went on believing that it was active"),
     Pin(1285, "a handoff from a device long dead stated half a second of doubt, for others had written meanwhile"),

@@ -80,10 +80,8 @@ def test_a_run_meets_what_it_is_there_for() -> None:
     results = [Simulation(seed).run() for seed in range(40)]
     for name in ("handoffs", "conflicts", "crashes", "kills", "resumes", "snapshots"):
         assert sum(getattr(result, name) for result in results) >= 20, name
-    for name in ("losses", "returns"):
-        assert sum(getattr(result, name) for result in results) >= 2, name
-    # In the worst of weather, where nodes die more often than anybody gets to join, nothing is done at all.
-    assert sum(not result.deeds for result in results) <= 1
+    assert sum(result.losses for result in results) >= 5
+    assert all(result.deeds for result in results)
 
 
 def test_calls_of_one_millisecond_run_in_the_order_asked_for() -> None:

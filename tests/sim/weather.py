@@ -148,6 +148,6 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
         mesh_loss_chance=0.6 if aside.random() < 0.5 else 0.0,
         mesh_double_chance=0.3 if aside.random() < 0.4 else 0.0,
         partition_mean_ms=aside.randint(1_000, 8_000) if aside.random() < 0.4 else 0,
-        failover_mean_ms=aside.randint(300, 4_000) if aside.random() < 0.5 else 0,
+        failover_mean_ms=aside.randint(1_000, 5_000) if aside.random() < 0.5 else 0,
         shared_fate_chance=aside.choice((0.0, 0.3, 0.9)),
     )
