@@ -86,6 +86,9 @@ class OpenGate:
     ) -> None:
         done(Identity(account, 0, token, device))
 
+    def read_roster(self, account: AccountId) -> None:
+        """Nobody follows elsewhere."""
+
     def refused(self, identity: Identity) -> str:
         return ""
 

@@ -43,6 +43,7 @@ class AccountGatekeeper:
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
         self._tasks: set[asyncio.Task[None]] = set()
+        self._rosters_read: dict[AccountId, bool] = {}  # being read now; True: asked for again meanwhile
 
     def admit(self, token: str, device: DeviceInfo, done: Callable[[Admission | Refusal], None]) -> None:
         """See `ports.Gatekeeper.admit`."""
@@ -62,6 +63,13 @@ class AccountGatekeeper:
             done(self._admission(claims, device, roster))
             return
         self._answer(self._register(claims, device), done)
+
+    def read_roster(self, account: AccountId) -> None:
+        """See `ports.Gatekeeper.read_roster`."""
+        is_being_read = account in self._rosters_read
+        self._rosters_read[account] = is_being_read
+        if not is_being_read:
+            self._start(self._read_roster(account))
 
     def refused(self, identity: Identity) -> str:
         """See `ports.Gatekeeper.refused`."""
@@ -113,6 +121,20 @@ class AccountGatekeeper:
         self._authority.require_good(claims)
         return _identity(claims)
 
+    async def _read_roster(self, account: AccountId) -> None:
+        reading = self._rosters_read
+        try:
+            await self._authority.rosters.read_anew(account)
+            while reading[account]:  # what was asked for meanwhile may have been written after this was read
+                reading[account] = False
+                await self._authority.rosters.read_anew(account)
+        except SyncBridgeError as error:
+            _log.info("a device that follows elsewhere stays without a name", code=error.code)
+        except Exception:  # noqa: BLE001 - whatever breaks, a name is not worth a task's silent end
+            _log.exception("roster error", code=Internal.code)
+        finally:
+            del reading[account]
+
     def _admission(self, claims: Claims, device: DeviceInfo, roster: Roster) -> Admission:
         held = roster.get(device.id)
         shown = device if held is None else held.info
@@ -130,7 +152,10 @@ class AccountGatekeeper:
                 answer = _refusal(Internal())
             done(answer)
 
-        task = asyncio.get_running_loop().create_task(run())
+        self._start(run())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

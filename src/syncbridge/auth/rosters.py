@@ -103,6 +103,18 @@ class Rosters:
         self.changed(account, roster)
         return roster
 
+    async def read_anew(self, account: AccountId) -> None:
+        """The roster is the table's, and listeners were told; what was changed here meanwhile stands.
+
+        Raises NotFound, Unavailable.
+        """
+        while True:
+            held = self._known.get(account)
+            roster = await self._records.devices.roster(account)
+            if self._known.get(account) is held:
+                self.changed(account, roster)
+                return
+
     def changed(self, account: AccountId, roster: Roster) -> None:
         """This is the roster now; listeners are told."""
         self._keep(account, roster)

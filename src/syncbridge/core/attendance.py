@@ -98,6 +98,10 @@ def _on_seen_elsewhere(machine: SessionMachine, event: on.SeenElsewhere, now_ms:
             log.heard[device] = max(log.heard.get(device, 0), before[device])
         if not members.is_here(device):
             said += _news_of(machine, device)
+    came = event.devices.keys() - before.keys()
+    # Asked once for each that comes: whoever was removed meanwhile is in no roster, however often it is read.
+    if members.by_connection and came - members.roster.keys():
+        said.append(do.ReadRoster())
     if not before and event.devices:
         said += on_heard_timer(machine, now_ms)
     return said

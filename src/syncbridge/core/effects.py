@@ -86,6 +86,10 @@ class Absent(Effect, frozen=True):
     heard_at: int
 
 
+class ReadRoster(Effect, frozen=True):
+    """A device follows elsewhere that the roster does not name: it is read anew, and `RosterChanged` says it."""
+
+
 class DropMember(Effect, frozen=True):
     """The connection follows this session no more; its machine is told (`SessionLost`)."""
 
@@ -184,6 +188,7 @@ AnyEffect = (
     | Relay
     | Present
     | Absent
+    | ReadRoster
     | DropMember
     | SetTimer
     | Reply

@@ -123,10 +123,19 @@ class Members:
         return [Broadcast(news, others)]
 
     def renew(self, session: str, roster: tuple[DeviceInfo, ...], active: str | None) -> list[AnyEffect]:
-        """These are the account's devices now; the news of those that are called otherwise than before."""
+        """These are the account's devices now; the news of those that are called otherwise than before.
+
+        Who follows elsewhere and was not known has been told of by its id alone.
+        """
         before, self.roster = self.roster, {info.id: info for info in roster}
-        renamed = [info for info in roster if info.id in before and info.name != before[info.id].name]
+        strangers = {device: "" for device in self.elsewhere if device not in before}
+        called = strangers | {info.id: info.name for info in before.values()}
+        renamed = [info for info in roster if info.id in called and info.name != called[info.id]]
         return [news for info in renamed for news in self.presence(session, DeviceId(info.id), active)]
+
+    def has_strangers(self) -> bool:
+        """A device follows elsewhere that the roster does not name: it was read before the device was registered."""
+        return bool(self.elsewhere.keys() - self.roster.keys())
 
     def devices(self, active: str | None) -> list[DevicePresence]:
         """Every device of the account, as a member sees it."""

@@ -15,7 +15,7 @@ from syncbridge.core import handoff_news, work_conflicts, work_handoffs, work_re
 from syncbridge.core.admission import Change, admit
 from syncbridge.core.answers import error_about
 from syncbridge.core.batch import Batch
-from syncbridge.core.effects import DropMember, Measured, Noted, Present, Send
+from syncbridge.core.effects import DropMember, Measured, Noted, Present, ReadRoster, Send
 from syncbridge.core.entry import Entry
 from syncbridge.core.log import Work
 from syncbridge.core.members import Member
@@ -191,6 +191,8 @@ def join(batch: Batch, event: on.MemberJoined) -> None:
     if is_new:
         for news in members.presence(log.session, event.device, log.active):
             batch.say(news)
+    if members.has_strangers():
+        batch.say(ReadRoster())
 
 
 def drained(batch: Batch, event: on.MemberDrained) -> None:

@@ -62,6 +62,14 @@ class Gatekeeper(Protocol):
     ) -> None:
         """The new token is valid for the same account and device; whether it reaches enough, the caller judges."""
 
+    def read_roster(self, account: AccountId) -> None:
+        """The account's devices are read anew, past all memory, and whoever follows its roster is told them.
+
+        Blocking   never; asked while it is being read for an earlier asker, it is read once more for all of them.
+        Failures   nobody is told: what was known stands.
+        """
+        ...
+
     def refused(self, identity: Identity) -> str:
         """The error code for which this identity, once admitted, is refused now; "" while it is good. Asks nobody."""
         ...

@@ -68,6 +68,10 @@ class HelloGate:
         """See `ports.Gatekeeper.renew`; those who are in need not wait."""
         self._gatekeeper.renew(token, account, device, done)
 
+    def read_roster(self, account: AccountId) -> None:
+        """See `ports.Gatekeeper.read_roster`."""
+        self._gatekeeper.read_roster(account)
+
     def refused(self, identity: Identity) -> str:
         """See `ports.Gatekeeper.refused`."""
         return self._gatekeeper.refused(identity)

@@ -11,7 +11,7 @@ from syncbridge.core.ids import AccountId, DeviceId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import Unavailable
 from syncbridge.ports import Admission, Gatekeeper, Identity, Refusal
-from syncbridge.records import Records
+from syncbridge.records import Records, Roster
 from tests.unit.auth.conftest import MovedClock
 
 Answer = TypeVar("Answer")
@@ -220,3 +220,84 @@ async def test_after_a_silence_every_roster_is_read_anew(
     clock.at_ms += GAP_MAX_MS + 1  # what others told meanwhile may be over and gone
     await authority.catch_up()
     assert authority.rosters.lately(account) is None
+
+
+async def test_a_roster_read_for_a_stranger_passes_over_memory_and_is_told_to_who_follows(
+    authority: Authority, gatekeeper: Gatekeeper, records: Records, clock: MovedClock
+) -> None:
+    account, token = await a_token(authority)
+    await admit(gatekeeper, token, TV)
+    told: asyncio.Queue[tuple[DeviceInfo, ...]] = asyncio.Queue()
+    authority.rosters.follow(lambda _account, roster: told.put_nowait(roster))
+    car = DeviceInfo("car", "Car")
+    await records.devices.register(  # as another node does it
+        account, car, login_at=clock.at_ms, devices_max=authority.plans.devices_max, now_ms=clock.at_ms
+    )
+    assert authority.rosters.known(account) == await authority.rosters.get(account)
+    gatekeeper.read_roster(account)
+    assert {info.id for info in await asyncio.wait_for(told.get(), 10)} == {"tv", "car"}
+    assert (await authority.rosters.get(account)).get("car") is not None
+
+
+async def test_who_asks_for_a_roster_while_it_is_read_has_it_read_once_more_whoever_else_asks(
+    authority: Authority, gatekeeper: Gatekeeper, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, _ = await a_token(authority)
+    told: asyncio.Queue[object] = asyncio.Queue()
+    authority.rosters.follow(lambda _account, _roster: told.put_nowait(None))
+    reads: list[AccountId] = []
+    read = records.devices.roster
+
+    async def counted(account: AccountId) -> Roster:
+        reads.append(account)
+        return await read(account)
+
+    monkeypatch.setattr(records.devices, "roster", counted)
+    for _ in range(100):
+        gatekeeper.read_roster(account)
+    for _ in range(2):
+        await asyncio.wait_for(told.get(), 10)
+    gatekeeper.read_roster(account)
+    await asyncio.wait_for(told.get(), 10)
+    assert reads == [account] * 3
+
+
+async def test_a_change_made_while_the_roster_is_read_is_not_undone_by_what_was_read(
+    authority: Authority, gatekeeper: Gatekeeper, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, token = await a_token(authority)
+    await admit(gatekeeper, token, TV)
+    read, told = records.devices.roster, []
+    authority.rosters.follow(lambda _account, roster: told.append([info.name for info in roster]))
+
+    async def overtaken(account: AccountId) -> Roster:
+        monkeypatch.setattr(records.devices, "roster", read)
+        roster = await read(account)
+        await authority.rosters.rename(account, DeviceId("tv"), "Kitchen")
+        return roster
+
+    monkeypatch.setattr(records.devices, "roster", overtaken)
+    await authority.rosters.read_anew(account)
+    assert told == [["Kitchen"], ["Kitchen"]]
+
+
+async def test_a_roster_that_cannot_be_read_changes_nothing_and_may_be_asked_for_again(
+    authority: Authority, gatekeeper: Gatekeeper, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, token = await a_token(authority)
+    await admit(gatekeeper, token, TV)
+    told: asyncio.Queue[object] = asyncio.Queue()
+    authority.rosters.follow(lambda _account, _roster: told.put_nowait(None))
+    tried, read = asyncio.Event(), records.devices.roster
+
+    async def away(account: AccountId) -> Roster:
+        tried.set()
+        raise Unavailable
+
+    monkeypatch.setattr(records.devices, "roster", away)
+    gatekeeper.read_roster(account)
+    await asyncio.wait_for(tried.wait(), 10)
+    monkeypatch.setattr(records.devices, "roster", read)
+    assert (authority.rosters.known(account), told.empty()) == (await authority.rosters.get(account), True)
+    gatekeeper.read_roster(account)
+    await asyncio.wait_for(told.get(), 10)

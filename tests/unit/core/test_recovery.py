@@ -13,7 +13,7 @@ from syncbridge.core import messages as m
 from syncbridge.core.entry import Entry, HandoffNote
 from syncbridge.core.ids import ConnectionId, DeviceId, HandoffId, TxnId
 from syncbridge.core.session_state import SessionState
-from tests.unit.core.stage import Stage
+from tests.unit.core.stage import ACCOUNT, ROSTER, Stage
 
 SET = [{"op": "add", "path": "/n", "value": 1}]
 OTHER = [{"op": "add", "path": "/n", "value": 2}]
@@ -217,6 +217,49 @@ def test_who_comes_and_goes_at_another_node_is_told_once(stage: Stage) -> None:
     elsewhere(stage)
     elsewhere(stage)
     assert online(stage, "phone") == [("watch", True), ("watch", False)]
+
+
+def named(stage: Stage, device: str) -> list[tuple[str, str, str]]:
+    return [(told.device, told.name, told.platform) for told in stage.all(device, m.PresenceMessage)]
+
+
+CAR = m.DeviceInfo("car", "Ann's car", "auto")
+"""Registered at another node, after the roster here was read."""
+
+
+def test_a_device_elsewhere_that_the_roster_does_not_name_has_it_read_and_is_told_by_name(stage: Stage) -> None:
+    stage.inbox["phone"].clear()
+    elsewhere(stage, "car")
+    elsewhere(stage, "car", "watch")
+    assert len(orders(stage, do.ReadRoster)) == 1
+    stage.happens(on.RosterChanged(ACCOUNT, (*ROSTER, CAR)))
+    stage.happens(on.RosterChanged(ACCOUNT, (*ROSTER, CAR)))
+    assert [told for told in named(stage, "phone") if told[0] == "car"] == [("car", "", ""), ("car", CAR.name, "auto")]
+
+
+def test_a_device_that_is_in_no_roster_is_asked_for_once(stage: Stage) -> None:
+    elsewhere(stage, "car")
+    stage.happens(on.RosterChanged(ACCOUNT, ROSTER))
+    elsewhere(stage, "car")
+    assert len(orders(stage, do.ReadRoster)) == 1
+
+
+def test_a_join_that_cannot_name_who_is_elsewhere_has_the_roster_read(stage: Stage) -> None:
+    elsewhere(stage, "car")
+    before = len(orders(stage, do.ReadRoster))
+    stage.joins("laptop")
+    assert len(orders(stage, do.ReadRoster)) == before + 1
+    stage.happens(on.RosterChanged(ACCOUNT, (*ROSTER, CAR)))
+    assert ("car", CAR.name, "auto") in named(stage, "laptop")
+
+
+def test_where_nobody_follows_no_roster_is_read_until_somebody_joins(stage: Stage) -> None:
+    for device in ("phone", "tv"):
+        stage.leaves(device)
+    elsewhere(stage, "car")
+    assert not orders(stage, do.ReadRoster)
+    stage.joins("phone")
+    assert orders(stage, do.ReadRoster)
 
 
 def test_a_device_that_changes_nodes_was_never_away(stage: Stage) -> None:

@@ -46,6 +46,9 @@ class Slow:
     ) -> None:
         done(Identity(account, 0, token))
 
+    def read_roster(self, account: AccountId) -> None:
+        self.asked.append(f"roster of {account}")
+
     def refused(self, identity: Identity) -> str:
         return "token_revoked" if identity.token_id == "bad" else ""
 

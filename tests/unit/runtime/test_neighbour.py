@@ -119,6 +119,14 @@ def test_a_session_deleted_elsewhere_is_gone_here(world: World) -> None:
     assert [(one["type"], one["reason"]) for one in phone.outlet.take()] == [("left", "deleted")]
 
 
+def test_a_device_elsewhere_that_nobody_here_knows_has_its_account_s_roster_read(world: World) -> None:
+    world.device("phone", "s1").outlet.take()
+    EngineNeighbour(world.engine).elsewhere(S1, {PHONE: 1})
+    assert world.gate.asked_rosters == []
+    EngineNeighbour(world.engine).elsewhere(S1, {PHONE: 1, DeviceId("car"): 1})
+    assert world.gate.asked_rosters == [ANN]
+
+
 def test_news_of_a_session_that_does_not_live_here_cost_nothing(world: World) -> None:
     neighbour, loads = EngineNeighbour(world.engine), world.store.loads
     neighbour.head_seen(S1, "e", 9)

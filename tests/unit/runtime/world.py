@@ -114,6 +114,7 @@ class Gate:
         self._loop = loop
         self.rosters: dict[str, dict[str, DeviceInfo]] = {}
         self.revoked: set[str] = set()
+        self.asked_rosters: list[AccountId] = []
 
     def admit(self, token: str, device: DeviceInfo, done: Callable[[Admission | Refusal], None]) -> None:
         account, _, session = token.partition("/")
@@ -136,6 +137,9 @@ class Gate:
         else:
             bound = SessionId(session) if session else None
             done(Identity(account, self._loop.now_ms() + 2 * DAY_MS, "t2", device, bound))
+
+    def read_roster(self, account: AccountId) -> None:
+        self.asked_rosters.append(account)
 
     def refused(self, identity: Identity) -> str:
         return "token_revoked" if identity.token_id in self.revoked else ""
