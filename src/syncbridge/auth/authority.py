@@ -265,12 +265,11 @@ class Authority:
     async def remove_device(self, account: AccountId, device: DeviceId) -> None:
         """The device is removed, and no token bound to it works any more. Raises DeviceUnknown."""
         await self.rosters.remove(account, device)
-        await self.revocations.tell_roster(account)
         for family in await self._records.tokens.revoke_device(account, device, self._clock.now_ms()):
             await self._refuse(f"family:{family}", account)
 
     async def catch_up(self) -> None:
-        """What other processes revoked, and which devices they removed, holds here too; listeners were told."""
+        """What other processes revoked, and whose devices they changed, holds here too; listeners were told."""
         for account in await self.revocations.catch_up():
             self.rosters.changed(account, await self._records.devices.roster(account))
         self.rosters.heard()

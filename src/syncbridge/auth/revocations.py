@@ -23,8 +23,6 @@ from syncbridge.records.revocations import FOR_EVER, Revocation
 
 OVERLAP: Final = 5_000
 PURGE_EVERY_MS: Final = 60_000
-ROSTER_TOLD_MS: Final = 60_000
-_ROSTER: Final = "roster:"
 
 RevocationListener = Callable[[AccountId | None], object]
 """Told that tokens are refused now which were not: of this account, or of anybody."""
@@ -90,16 +88,10 @@ class Revocations:
         self._held[revocation.subject] = revocation
         self.tell(account)
 
-    async def tell_roster(self, account: AccountId) -> None:
-        """Other processes read the account's devices anew, soon."""
-        now_ms = self._clock.now_ms()
-        row = Revocation(f"{_ROSTER}{account}", now_ms + ROSTER_TOLD_MS)
-        self._held[row.subject] = await self._records.revocations.add(row, now_ms)
-
     async def catch_up(self) -> list[AccountId]:
         """What other processes revoked holds here too, and listeners were told.
 
-        Answers whose devices another process changed.
+        Answers whose devices changed, by whatever process.
         """
         now_ms = self._clock.now_ms()
         self._purge(now_ms)

@@ -93,7 +93,7 @@ class Rosters:
 
     async def rename(self, account: AccountId, device: DeviceId, name: str) -> Roster:
         """The device is called so. Raises DeviceUnknown."""
-        roster = await self._records.devices.rename(account, device, name)
+        roster = await self._records.devices.rename(account, device, name, self._clock.now_ms())
         self.changed(account, roster)
         return roster
 

@@ -16,6 +16,7 @@ from syncbridge.errors import DeviceLimit, DeviceUnknown, NotFound
 from syncbridge.records.database import Database
 from syncbridge.records.faults import retried
 from syncbridge.records.outbox import OutboxTable
+from syncbridge.records.revocations import tell_roster_within
 from syncbridge.records.schema import accounts, devices
 
 DevicesMax = Callable[[str], int]
@@ -52,7 +53,10 @@ class Roster(Struct, frozen=True):
 
 
 class Devices:
-    """The table of devices. Changes to one account's devices happen one after the other."""
+    """The table of devices. Changes to one account's devices happen one after the other.
+
+    Every process hears of them: who came, went or is called otherwise is a row among the revocations, too.
+    """
 
     def __init__(self, database: Database, outbox: OutboxTable) -> None:
         self._database = database
@@ -84,22 +88,22 @@ class Devices:
             )
 
     @retried
-    async def rename(self, account: AccountId, device: DeviceId, name: str) -> Roster:
+    async def rename(self, account: AccountId, device: DeviceId, name: str, now_ms: int) -> Roster:
         """The device is called so, whatever it says of itself. Raises DeviceUnknown."""
         async with self._database.transaction() as connection:
-            return await _change(connection, account, device, {"given_name": name})
+            return await _change(connection, account, device, {"given_name": name}, now_ms)
 
     @retried
     async def remove(self, account: AccountId, device: DeviceId, now_ms: int) -> Roster:
         """The device is none of the account's until somebody logs in on it anew. Raises DeviceUnknown."""
         async with self._database.transaction() as connection:
-            roster = await _change(connection, account, device, {"removed_at": now_ms})
+            roster = await _change(connection, account, device, {"removed_at": now_ms}, now_ms)
             await self._outbox.device_removed(connection, account, device, now_ms)
             return roster
 
 
 async def _change(
-    connection: AsyncConnection, account: AccountId, device: DeviceId, values: dict[str, object]
+    connection: AsyncConnection, account: AccountId, device: DeviceId, values: dict[str, object], now_ms: int
 ) -> Roster:
     # The account first: a registration that reads the roster now must not miss what is changed here.
     await connection.execute(select(accounts.c.id).where(accounts.c.id == account).with_for_update())
@@ -110,6 +114,7 @@ async def _change(
     )
     if changed.rowcount == 0:
         raise DeviceUnknown
+    await tell_roster_within(connection, account, now_ms)
     return await _read(connection, account)
 
 
@@ -146,6 +151,7 @@ async def register_within(
         row = {"account": account, "id": info.id, "created_at": now_ms} | presented
         await connection.execute(insert(devices).values(row))
     await outbox.device_joined(connection, account, info.id, now_ms)
+    await tell_roster_within(connection, account, now_ms)
     return await _read(connection, account)
 
 

@@ -24,6 +24,8 @@ from syncbridge.records.schema import accounts, pairing_codes, revocations, toke
 
 FOR_EVER: Final = 2**53 - 1
 """A moment that never comes."""
+ROSTER_TOLD_MS: Final = 60_000
+"""How long a row about devices stands: everybody asks for what is new many times meanwhile."""
 
 
 class Revocation(Struct, frozen=True):
@@ -93,6 +95,11 @@ async def add_within(connection: AsyncConnection, revocation: Revocation, now_ms
     values = {name: getattr(joined, name) for name in ("expires_at", "before", "kept")}
     await connection.execute(update(revocations).where(here).values(values | {"created_at": joined.written}))
     return joined
+
+
+async def tell_roster_within(connection: AsyncConnection, account: AccountId, now_ms: int) -> None:
+    """Once the transaction is over, every process reads the account's devices anew, soon."""
+    await add_within(connection, Revocation(f"roster:{account}", now_ms + ROSTER_TOLD_MS), now_ms)
 
 
 async def end_logins_within(

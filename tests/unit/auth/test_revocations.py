@@ -152,6 +152,7 @@ async def test_another_process_learns_of_it_by_asking_whatever_the_clocks_say(
     authority.rosters.follow(lambda _, roster: removed.append(len(roster)))
     await authority.catch_up()
     told.clear()
+    removed.clear()
     if subject == "token":
         await elsewhere.revoke(hit.access_token)
     elif subject == "refresh":
@@ -234,3 +235,24 @@ async def test_login_that_began_with_the_old_password_does_not_outlive_its_chang
     monkeypatch.setattr(Passwords, "verify", overtaken)
     with pytest.raises(BadCredentials):
         await authority.log_in(EMAIL, PASSWORD)
+
+
+async def test_a_device_that_joins_or_is_renamed_elsewhere_is_known_with_the_next_look(
+    authority: Authority, elsewhere: Authority, ann: AccountId
+) -> None:
+    told: list[tuple[DeviceInfo, ...]] = []
+    authority.rosters.follow(lambda account, roster: told.append(roster) if account == ann else None)
+    assert (await authority.rosters.get(ann)).devices == ()  # in memory from now on
+    tv = DeviceInfo(DeviceId("tv"), "TV")
+    await elsewhere.rosters.register(ann, tv, login_at=1)
+    await authority.catch_up()
+    assert told == [(tv,)]
+    assert (await authority.rosters.get(ann)).infos() == (tv,)
+    await elsewhere.rosters.rename(ann, DeviceId("tv"), "Grandma's")
+    await authority.catch_up()
+    assert [device.name for device in told[-1]] == ["Grandma's"]
+    # Who only comes again is no news to anybody: a storm of hellos must not be one of questions.
+    await elsewhere.rosters.register(ann, tv, login_at=1)
+    before = len(told)
+    await authority.catch_up()
+    assert len(told) == before

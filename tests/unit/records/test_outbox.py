@@ -61,7 +61,7 @@ async def test_a_device_is_told_of_when_it_joins_and_when_it_is_removed_and_not_
 ) -> None:
     await register(records)
     await register(records, login_at=20)
-    await records.devices.rename(ANN, DeviceId("phone"), "Canary name")
+    await records.devices.rename(ANN, DeviceId("phone"), "Canary name", 4)
     await records.devices.remove(ANN, DeviceId("phone"), 30)
     await register(records, login_at=40)
     part = await taken(relayed)

@@ -70,7 +70,7 @@ async def test_removed_device_comes_back_only_by_a_later_login(records: Records)
 
 async def test_name_that_a_person_gave_outlives_the_next_hello(records: Records) -> None:
     await register(records, "tv", name="Living room")
-    await records.devices.rename(ANN, DeviceId("tv"), "Grandma's")
+    await records.devices.rename(ANN, DeviceId("tv"), "Grandma's", 4)
     device = (await register(records, "tv", name="TV 2000")).get("tv")
     assert device is not None
     assert (device.info.name, device.presented.name) == ("Grandma's", "TV 2000")
