@@ -15,14 +15,22 @@ class RedisServer:
     """One redis-server; ``url`` is how it is reached. Its data survives `kill` where ``is_durable``."""
 
     def __init__(
-        self, folder: Path, *, port: int | None = None, password: str = "", is_durable: bool = True, options: str = ""
+        self,
+        folder: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        password: str = "",
+        is_durable: bool = True,
+        options: str = "",
     ) -> None:
+        self.host = host
         self.port = port or free_port()
         self.password = password
         words = (
-            f"--port {self.port} --bind 127.0.0.1 --daemonize no --save {{}} --dir . --protected-mode no "
-            f"--appendonly {'yes' if is_durable else 'no'} --appendfsync everysec --repl-diskless-sync-delay 0 "
-            f"--shutdown-timeout 0 {options}"
+            f"--port {self.port} --bind {host} --bind-source-addr {host} --daemonize no --save {{}} --dir . "
+            f"--protected-mode no --appendonly {'yes' if is_durable else 'no'} --appendfsync everysec "
+            f"--repl-diskless-sync-delay 0 --shutdown-timeout 0 {options}"
         ).split()
         words[words.index("{}")] = ""  # no dumps beside the append-only file
         if password:
@@ -32,7 +40,7 @@ class RedisServer:
     @property
     def url(self) -> str:
         secret = f":{self.password}@" if self.password else ""
-        return f"redis://{secret}127.0.0.1:{self.port}/0"
+        return f"redis://{secret}{self.host}:{self.port}/0"
 
     def client(self) -> redis.Redis:
         """A client for the checks, which waits a moment at most."""
@@ -86,23 +94,39 @@ class RedisCluster:
     """Primaries with a replica each, every slot served; nodes ``0 .. primaries-1`` begin as primaries."""
 
     def __init__(
-        self, folder: Path, *, primaries: int = 3, replicas: int = 1, password: str = "", timeout_ms: int = 2_000
+        self,
+        folder: Path,
+        *,
+        primaries: int = 3,
+        replicas: int = 1,
+        password: str = "",
+        timeout_ms: int = 2_000,
+        has_own_hosts: bool = False,
+        is_durable: bool = True,
     ) -> None:
+        """With ``has_own_hosts`` each node has an address of its own, so that what it says can be told and cut off."""
         self.primaries_count = primaries
         self.password = password
         options = f"--cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout {timeout_ms} "
         options += "--cluster-require-full-coverage no"
         # Redis' own choice, the port plus 10,000, lies where the system takes ports for outgoing connections from.
         self._buses = [free_port() for _ in range(primaries * (1 + replicas))]
+        hosts = [f"127.0.1.{number + 1}" if has_own_hosts else "127.0.0.1" for number in range(len(self._buses))]
         self.nodes = [
-            RedisServer(folder / f"node-{number}", password=password, options=f"{options} --cluster-port {bus}")
-            for number, bus in enumerate(self._buses)
+            RedisServer(
+                folder / f"node-{number}",
+                host=host,
+                password=password,
+                is_durable=is_durable,
+                options=f"{options} --cluster-port {bus} --cluster-announce-ip {host}",
+            )
+            for number, (bus, host) in enumerate(zip(self._buses, hosts, strict=True))
         ]
 
     @property
     def url(self) -> str:
         secret = f":{self.password}@" if self.password else ""
-        return f"redis+cluster://{secret}{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+        return f"redis+cluster://{secret}{','.join(f'{node.host}:{node.port}' for node in self.nodes)}"
 
     def start(self) -> None:
         """Every slot has a primary, every primary its replica."""
@@ -120,7 +144,7 @@ class RedisCluster:
             if number < self.primaries_count:
                 _ask(client, "CLUSTER", "ADDSLOTSRANGE", number * share, min(16383, (number + 1) * share - 1))
             if number:
-                _ask(client, "CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port, self._buses[0])
+                _ask(client, "CLUSTER", "MEET", self.nodes[0].host, self.nodes[0].port, self._buses[0])
         wait = self.nodes[0].process.wait
         wait(lambda: all(_info(client)["cluster_known_nodes"] == str(len(self.nodes)) for client in clients))
         ids = [_text(_ask(client, "CLUSTER", "MYID")) for client in clients]
