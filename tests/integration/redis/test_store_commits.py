@@ -16,7 +16,7 @@ from syncbridge.core.entry import Txn
 from syncbridge.core.facts import Change
 from syncbridge.core.ids import ConnectionId, DeviceId, TxnId
 from syncbridge.limits import Retention
-from syncbridge.ports import WasBehind, WasCommitted, WasConflict, WasFenced, WasRefused, WasUnknown
+from syncbridge.ports import WasBehind, WasCommitted, WasConflict, WasFenced, WasForeign, WasRefused, WasUnknown
 from tests.conformance.logs import (
     ACCOUNT,
     EPOCH,
@@ -68,12 +68,12 @@ def test_a_commit_is_said_once_on_the_session_s_channel_and_a_refused_one_is_not
     ready: list[bool] = []
     node.link.subscribe(session_channel(SESSION), heard.append, lambda: ready.append(True))
     node.wait(lambda: bool(ready))
-    pushed = change(SESSION, 1, 2)
+    pushed = change(SESSION, 1, 2, expected_at=STARTED_AT + 1)
     submit(node, pushed, pushed, change(SESSION, 1, name="late"), change(SESSION, 3, 0, claims={PHONE: NEW}))
     submit(node, change(SESSION, 3))
     node.wait(lambda: len(heard) == 2)
     txn = pushed.txn
-    assert decode(heard[0]) == Entries(EPOCH, 2, txn.id, txn.digests, txn.entries)
+    assert decode(heard[0]) == Entries(EPOCH, 2, txn.id, txn.digests, txn.entries, previous_at=STARTED_AT + 1)
 
 
 def facts_of(txn: Txn) -> list[bytes]:
@@ -212,6 +212,12 @@ def left_connections_are_fenced(world: World) -> None:
     assert submit(node, change(SESSION, 1, held={PHONE: OLD})) == [WasFenced(TxnId("txn-2"), [PHONE])]
 
 
+def what_was_made_on_a_lost_entry_is_told(world: World) -> None:
+    node = world.node()
+    create(node, SESSION)
+    assert submit(node, change(SESSION, 1, expected_at=STARTED_AT + 9)) == [WasForeign(TxnId("txn-2"))]
+
+
 def losses_are_told(world: World) -> None:
     node = world.node()
     create(node, SESSION)
@@ -230,6 +236,7 @@ PLANTED = {
     "the head is not compared": (late_ones_lose, "if expected < version then return {2, version} end", ""),
     "claims are not judged": (left_connections_are_fenced, "by ~= ARGV[held + 1]", "false"),
     "a lost end is not noticed": (losses_are_told, "if expected > version then return {5, version} end", ""),
+    "the entry before is not compared": (what_was_made_on_a_lost_entry_is_told, "head[4] ~= ARGV[10]", "false"),
     "a lost log is begun anew": (orphans_are_noticed, "'NOMKSTREAM', ", ""),
 }
 

@@ -12,7 +12,7 @@ from syncbridge.adapters.cluster.link.script import load as load_script
 from syncbridge.adapters.cluster.link.script import script_of
 from syncbridge.adapters.cluster.log import recovery
 from syncbridge.core.entry import HandoffNote
-from syncbridge.core.ids import DeviceId, HandoffId, TxnId
+from syncbridge.core.ids import ConnectionId, DeviceId, HandoffId, TxnId
 from syncbridge.ports import (
     Forked,
     PutBack,
@@ -20,10 +20,12 @@ from syncbridge.ports import (
     StoreFault,
     WasBehind,
     WasCommitted,
+    WasConflict,
     WasForeign,
 )
 from tests.conformance.logs import (
     EPOCH,
+    STARTED_AT,
     change,
     create,
     delete,
@@ -117,6 +119,26 @@ def test_what_is_held_of_a_log_that_went_another_way_is_not_put_back(world: Worl
     submit(two, change(SESSION, 5, name="theirs"), change(SESSION, 6, name="theirs"))
     assert put_back(one, held) == Forked(), "also when the other way is the longer one"
     assert [entry.ops[1]["value"] for entry in loaded(two, SESSION, 100).entries][3:] == ["theirs"] * 3
+
+
+def test_what_was_made_on_an_entry_that_another_took_the_place_of_appends_nothing(world: World) -> None:
+    one, two = world.node(), world.node()
+    log_up_to(one, SESSION, 4)
+    saved = world.saved(SESSION)
+    ours = change(SESSION, 4, name="ours", at=STARTED_AT + 50)
+    submit(one, ours)
+    world.fall_back(saved)
+    theirs = change(SESSION, 4, name="theirs", at=STARTED_AT + 60)
+    submit(two, theirs)
+    late = change(SESSION, 5, name="late", expected_at=STARTED_AT + 50)
+    claim = change(SESSION, 5, 0, name="claim", expected_at=STARTED_AT + 50, claims={PHONE: ConnectionId("c")})
+    assert submit(one, late, claim) == [WasForeign(late.txn.id), WasForeign(claim.txn.id)]
+    following = change(SESSION, 5, name="following", expected_at=STARTED_AT + 60)
+    assert submit(two, following) == [WasCommitted(following.txn.id)]
+    assert submit(one, late) == [WasForeign(late.txn.id)], "also where what stands there has followers"
+    other = change(SESSION, 5, name="other", expected_at=STARTED_AT + 60)
+    assert submit(one, other) == [WasConflict(other.txn.id, following.txn.entries, following.txn.digests)]
+    assert submit(two, following) == [WasCommitted(following.txn.id)], "a repeat is known"
 
 
 def test_what_is_held_under_another_epoch_is_not_put_back(world: World) -> None:

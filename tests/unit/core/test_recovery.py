@@ -186,6 +186,26 @@ def test_what_went_another_way_meanwhile_is_read_again(stage: Stage) -> None:
     assert stage.machine.state is SessionState.LIVE
 
 
+@pytest.mark.parametrize("is_in_flight", [False, True])
+def test_a_shorter_log_that_went_another_way_takes_the_place_of_ours(stage: Stage, *, is_in_flight: bool) -> None:
+    stage.pushes("phone", SET, base=1)
+    stage.pushes("phone", OTHER, base=2)
+    lost = stage.txns[-2:]
+    stage.txns[-2:] = [on_disk(lost[0], stage.entry(2, ops=[{"op": "add", "path": "/n", "value": 3}]))]
+    if is_in_flight:
+        stage.holds = True
+        stage.pushes("tv", SET, base=3)
+        stage.happens(on.FellBehind(stage.held.pop().id))
+        stage.holds = False
+    else:
+        stage.happens(on.HeadSeen("e1", 2))
+    stage.happens(on.PutBackFailed("forked"))
+    assert len(orders(stage, do.PutBack)) == 1, "what was refused once would be refused again and again"
+    assert stage.machine.state is SessionState.LIVE
+    joined = stage.all("phone", m.Joined)[-1]
+    assert (joined.mode, joined.reason, joined.position.version) == ("snapshot", "epoch", 2)
+
+
 def test_a_head_above_ours_is_read_and_told_as_entries(stage: Stage) -> None:
     stage.txns.append(on_disk(stage.txns[-1], stage.entry(2, ops=SET)))
     stage.happens(on.HeadSeen("e1", 2))

@@ -208,8 +208,9 @@ class Committer:
             pack_kept(at, txn.status),
             self._ttls[txn.status],
             pack_waiting(txn.waiting_for, txn.waiting_until),
-            encode_entries(txn.epoch, first, txn.id, digests, bodies) if entries else b"",
+            encode_entries(txn.epoch, first, txn.id, digests, bodies, previous_at=txn.expected_at) if entries else b"",
             b"%d %d %d %d %d" % (len(entries), len(txn.held), len(txn.claims), snapshot is not None, is_told),
+            b"%d" % txn.expected_at,
         ]
         for version, (digest, body) in enumerate(zip(digests, bodies, strict=True), first):
             args += (seal_entry(epoch, version, txn_id, digest, body), body)
@@ -254,8 +255,7 @@ class Committer:
                 raise Damage(getattr(answer, "text", "the log answered something else"))
             match answer:
                 case [2, version]:
-                    entries, digests = yield from self._reader.since(txn.session, txn.epoch, txn.expected, version)
-                    return WasConflict(txn.id, entries, digests)
+                    return (yield from self._conflict(txn, version))
                 case [4, *devices]:
                     return WasFenced(txn.id, [DeviceId(text(device)) for device in devices])
                 case [5, version]:
@@ -270,6 +270,14 @@ class Committer:
             return WasRefused(txn.id, failed.fault.code)
         except Damage as damage:
             return (yield from self._set_aside(txn, str(damage)))
+
+    def _conflict(self, txn: Txn, version: int) -> Steps[Outcome]:
+        """What came since, where the transaction was made on an entry that stands. Raises as `LogReader.since`."""
+        known = 1 if txn.expected and txn.expected_at else 0
+        entries, digests = yield from self._reader.since(txn.session, txn.epoch, txn.expected - known, version)
+        if known and entries[0].at != txn.expected_at:
+            return WasForeign(txn.id)
+        return WasConflict(txn.id, entries[known:], digests[known:])
 
     def _set_aside(self, txn: Txn, reason: str) -> Steps[Outcome]:
         """The damaged log is out of the way. Who pushes holds it, and is asked to put back what it holds."""

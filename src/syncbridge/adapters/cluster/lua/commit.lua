@@ -3,12 +3,12 @@
 -- KEYS  head log snap snaps gone [outbox changed]
 -- ARGV  1 epoch  2 expected  3 txn  4 at  5 kept (hour and status)  6 ttl_ms  7 waiting (until and device)  8 message
 --       9 shape: how many entries, held and claims, 1 with a snapshot, 1 where a broker is told
---       then each entry's seal and body; each held device and connection; each claim; the snapshot and its mark;
---       session and account; the facts
+--       10 when the entry at `expected` was committed (0: not known); then each entry's seal and body;
+--       each held device and connection; each claim; the snapshot and its mark; session and account; the facts
 -- Says  1 committed; {2, version} behind the head; {3} another log; {4, device...} fenced;
 --       {5, version} the head is before `expected`; {6, reason} the log is not as it was written
 -- Cost  O(what is written). What can fail is done first, so that nothing is written by halves.
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'kept')
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'kept', 'at')
 if not head[1] then
   if redis.call('EXISTS', KEYS[5]) == 1 then return {3} end
   return {5, 0}
@@ -17,6 +17,9 @@ if head[1] ~= ARGV[1] then return {3} end
 local version, expected = tonumber(head[2]), tonumber(ARGV[2])
 if not version then return {6, 'the head names no version'} end
 if expected > version then return {5, version} end
+-- After a loss another entry may stand there: what was made on the lost one must not follow it. (Of an entry before
+-- the head the same is asked by whoever is told what came since.)
+if expected == version and ARGV[10] ~= '0' and head[4] ~= ARGV[10] then return {3} end
 
 local count, held_count, claim_count, has_snapshot, is_told = string.match(ARGV[9], '(%d+) (%d+) (%d+) (%d) (%d)')
 count = tonumber(count)
@@ -26,7 +29,7 @@ if expected < version and count > 0 then
   if stands and stands[2][2] == ARGV[3] then return 1 end
 end
 
-local place = 10 + 2 * count
+local place = 11 + 2 * count
 local last_held = place + 2 * held_count
 local last_claim = last_held + 2 * claim_count
 local claims, fenced = {}, {4}
@@ -45,8 +48,8 @@ if expected < version then return {2, version} end
 
 for entry = 1, count do
   local id = string.format('%.0f-0', expected + entry)
-  local added = redis.pcall('XADD', KEYS[2], 'NOMKSTREAM', id, 't', ARGV[3], 's', ARGV[8 + 2 * entry],
-    'b', ARGV[9 + 2 * entry])
+  local added = redis.pcall('XADD', KEYS[2], 'NOMKSTREAM', id, 't', ARGV[3], 's', ARGV[9 + 2 * entry],
+    'b', ARGV[10 + 2 * entry])
   if not added then return {6, 'the head has no log'} end
   if added.err then return {6, added.err} end
 end
