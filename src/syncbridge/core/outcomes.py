@@ -46,8 +46,10 @@ def _on_loaded(machine: SessionMachine, event: on.Loaded, now_ms: int) -> list[A
         return _on_load_failed(machine, on.LoadFailed(errors.StateDamaged.code), now_ms)
     log.trim()
     old, machine.state = machine.log, SessionState.LIVE
-    if old is not None and machine.is_shared and log.epoch == old.epoch and log.version < old.version:
-        return put_back(machine)
+    is_forked, machine.is_forked = machine.is_forked, False
+    is_behind = old is not None and machine.is_shared and log.epoch == old.epoch and log.version < old.version
+    if is_behind and not is_forked:
+        return put_back(machine)  # refused as forked once, it would be for ever: then the store's log is the one
     if old is not None and goes_on(old, log):
         later = [pair for pair in zip(event.entries, event.digests, strict=True) if pair[0].version > old.version]
         said = adopt(machine, [entry for entry, _ in later], [digest for _, digest in later])

@@ -174,6 +174,7 @@ def _on_put_back_failed(machine: SessionMachine, event: on.PutBackFailed, now_ms
         return [*said, do.SetTimer("recover", now_ms + machine.back_off())]
     if machine.batch is not None:
         machine.take_back()
+    machine.is_forked = event.code == "forked"
     return read_again(machine)
 
 

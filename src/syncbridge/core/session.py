@@ -63,6 +63,7 @@ class SessionMachine:
     __slots__ = (
         "backoff_ms",
         "batch",
+        "is_forked",
         "is_shared",
         "is_watching",
         "joining",
@@ -105,6 +106,7 @@ class SessionMachine:
         self.joining: set[ConnectionId] = set()
         self.batch: Batch | None = None
         self.lost_races = 0
+        self.is_forked = False
         self.is_watching = False
         self.backoff_ms = 0
         self.since_snapshot = 0
