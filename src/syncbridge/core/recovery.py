@@ -179,8 +179,12 @@ def _on_put_back_failed(machine: SessionMachine, event: on.PutBackFailed, now_ms
 
 
 def on_timer(machine: SessionMachine) -> list[AnyEffect]:
-    """The store is asked again, where an answer is still wanted."""
-    if machine.state is SessionState.MENDING:
+    """The store is asked again, where an answer is still wanted.
+
+    What could not be read may be lost: a store that waits for whoever holds it must not wait for us in vain.
+    """
+    is_held = machine.log is not None and not machine.is_forked
+    if machine.state is SessionState.MENDING or (machine.state is SessionState.LOADING and is_held):
         return put_back(machine)
     return read_again(machine) if machine.state is SessionState.LOADING else []
 

@@ -186,6 +186,20 @@ def test_what_went_another_way_meanwhile_is_read_again(stage: Stage) -> None:
     assert stage.machine.state is SessionState.LIVE
 
 
+def test_while_nothing_can_be_read_what_is_held_is_offered_before_it_is_read_again(stage: Stage) -> None:
+    stage.pushes("phone", SET, base=1)
+    machine = stage.machine
+    gap = on.EntriesSeen("e1", [stage.entry(4, ops=OTHER)], [0], "other")
+    assert [type(effect) for effect in machine.receive(gap, stage.now_ms)] == [do.Load]
+    stage.happens(on.LoadFailed("unavailable"))  # it is away, or has lost the log and waits for whoever holds it
+    stage.passes(100)
+    (held,) = orders(stage, do.PutBack)
+    assert held.snapshot.version == 2
+    stage.txns += [on_disk(stage.txns[-1], stage.entry(version, ops=OTHER)) for version in (3, 4)]
+    stage.happens(on.PutBackDone(4))
+    assert stage.versions_told("tv") == [2, 3, 4]
+
+
 @pytest.mark.parametrize("is_in_flight", [False, True])
 def test_a_shorter_log_that_went_another_way_takes_the_place_of_ours(stage: Stage, *, is_in_flight: bool) -> None:
     stage.pushes("phone", SET, base=1)
