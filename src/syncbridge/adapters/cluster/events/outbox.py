@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, TypeVar
 
 import msgspec
@@ -84,11 +84,24 @@ class RedisOutbox:
             del self._urgent[slot]
             self._slots.pop(slot, None)
         slots += list(islice(self._slots, SLOTS_AT_ONCE - len(slots)))
-        for slot in slots:  # the others first, next time
-            self._slots.pop(slot, None)
-            self._slots[slot] = None
-        found = await asyncio.gather(*(self._take_slot(slot) for slot in slots))
-        parts = [part for part in found if part is not None]
+        for slot in slots:
+            self._slots.pop(slot, None)  # what a commit leaves from now on is no part of the answers
+        try:
+            found = await asyncio.gather(*(self._take_slot(slot) for slot in slots), return_exceptions=True)
+        except asyncio.CancelledError:
+            self._slots.update(dict.fromkeys(slots))  # a relay that ends takes what it can once more
+            raise
+        parts: list[Waiting] = []
+        fault: BaseException | None = None
+        for slot, part in zip(slots, found, strict=True):
+            if isinstance(part, BaseException):
+                fault = part
+                self._slots[slot] = None
+            elif part is not None:
+                parts.append(part)
+        if fault is not None and (not parts or not isinstance(fault, Unavailable)):
+            raise fault
+        # Where some slots' server is away, the others' sessions are told of all the same.
         if parts and len(self._urgent) >= URGENT_AT_ONCE:
             parts[-1] = msgspec.structs.replace(parts[-1], has_more=True)
         return parts
@@ -99,26 +112,28 @@ class RedisOutbox:
         if not isinstance(answer, list) or not answer:
             raise Unavailable(f"outbox_take answered {type(answer).__name__}")
         if answer[0] != 2:
-            if answer[0] == 1:
-                self._slots.pop(slot, None)
-            else:
+            if answer[0] != 1:
                 self._urgent[slot] = None  # another node is at it now: it may not know of what came last
             return None
         _, fence, more, rows, changed = answer
+        self._slots.setdefault(slot)  # behind the others, next time
         self._held.add(slot)
         if more:
             self._urgent[slot] = None
         places = [bytes(place).decode() for place in rows[::2]]
         read = [_fact(body) for body in rows[1::2]]
         broken = [place for place, fact in zip(places, read, strict=True) if fact is None]
-        if broken:
-            # Said by `_fact`; one that cannot be read is never told, and must not hold up the others.
-            self._dropped += len(broken)
+        pairs = list(zip(changed[::2], changed[1::2], strict=True))
+        ranges = [_change(name, value) for name, value in pairs]
+        lost = [pair for pair, change in zip(pairs, ranges, strict=True) if change is None]
+        if broken or lost:
+            # Said where it was read; what cannot be read is never told, and must not hold up the rest.
+            self._dropped += len(broken) + len(lost)
             args = [self._holder, b"%d" % fence, b"%d" % len(broken), *(place.encode() for place in broken)]
-            await self._run(_settle, keys, args)
+            await self._run(_settle, keys, [*args, *chain.from_iterable(lost)])
         taken = [fact for fact in read if fact is not None]
         places = [place for place in places if place not in broken]
-        changes = [_change(name, value) for name, value in zip(changed[::2], changed[1::2], strict=True)]
+        changes = [change for change in ranges if change is not None]
         return Waiting(str(slot), int(fence), taken, changes, places, bool(more))
 
     async def settle(self, waiting: Waiting, told: Sequence[int], changes: Sequence[Change]) -> bool:
@@ -147,9 +162,10 @@ class RedisOutbox:
         tags = slot_tags()[first : first + SEARCHED_AT_ONCE]
         self._link.everywhere(_find, tags, partial(_tell, answers), is_write=False)
         count, oldest_at = 0, 0
+        fault = ""
         for answer in await answers:
             if isinstance(answer, Failure):
-                raise Unavailable(answer.text)
+                fault = answer.text  # the other servers' slots are looked at all the same
             for place, facts_count, changes_count, oldest in answer if isinstance(answer, list) else []:
                 slot = first + place - 1
                 self._slots.setdefault(slot)
@@ -160,6 +176,8 @@ class RedisOutbox:
                 if facts_count > FACTS_MAX:
                     gone = await self._run(_trim, (outbox_key(slot),), (b"%d" % FACTS_MAX,))
                     self._dropped += gone if isinstance(gone, int) else 0
+        if fault:
+            raise Unavailable(fault)
         self._found[first] = (count, oldest_at)
 
     async def release(self) -> None:
@@ -189,11 +207,15 @@ def _fact(body: bytes) -> Fact | None:
         return None
 
 
-def _change(session: bytes, value: bytes) -> Change:
+def _change(session: bytes, value: bytes) -> Change | None:
     """A range as the commit's script keeps it."""
-    first, last, since, at, epoch, account = value.decode().split(" ", 5)
-    names = SessionId(session.decode()), AccountId(account), epoch
-    return Change(*names, int(first), int(last), int(since), int(at))
+    try:
+        first, last, since, at, epoch, account = value.decode().split(" ", 5)
+        names = SessionId(session.decode()), AccountId(account), epoch
+        return Change(*names, int(first), int(last), int(since), int(at))
+    except ValueError:
+        _log.error("event not read", outbox="sessions", reason="a change is not as it was written")
+        return None
 
 
 def _packed(change: Change) -> bytes:
