@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -158,9 +158,10 @@ class Settings(BaseSettings):
 
     @field_validator("otel_endpoint", "vault_addr")
     @classmethod
-    def _judge_address(cls, url: str) -> str:
+    def _judge_address(cls, url: str, info: ValidationInfo) -> str:
         if url and not url.startswith(("http://", "https://")):
-            raise ValueError(f"expected an address like http://127.0.0.1:4318, got {url!r}")
+            like = "https://vault.internal:8200" if info.field_name == "vault_addr" else "http://127.0.0.1:4318"
+            raise ValueError(f"expected an address like {like}, got {url!r}")
         return url.rstrip("/")
 
     @field_validator("database_url")
@@ -349,5 +350,5 @@ def _judge_server(url: SecretStr | None, schemes: tuple[str, ...], expected: str
         return None
     found = _SERVER.fullmatch(url.get_secret_value())
     if found is None or found[1] not in schemes:
-        raise ValueError(f"expected {expected}")
+        raise ValueError(f"expected {expected}; in a password / is %2F and @ is %40")
     return url

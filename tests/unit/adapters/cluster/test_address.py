@@ -33,7 +33,10 @@ def test_a_url_says_where_redis_is(url: str, place: Place) -> None:
         ("redis+cluster://a:1,,b:2", "no host and port"),
         ("redis://a:1,b:2", r"redis\+cluster://"),
         ("redis://a:1/1", "other databases do not exist"),
-        ("redis://a:1?db=3", "no host and port"),
+        ("redis://a:1?db=3", "ends after its port"),
+        ("redis://a:1?password=canary", "password stands before the host"),
+        ("redis://a:1/0?password=canary", "ends after its port"),
+        ("redis+cluster://a:1,b:2#canary", "password stands before the host"),
     ],
 )
 def test_a_bad_url_is_told_and_never_with_its_password(url: str, told: str) -> None:

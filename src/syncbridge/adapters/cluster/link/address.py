@@ -49,6 +49,9 @@ def place_of(url: str) -> Place:
     if slash and tail not in ("", "0"):
         raise BadUrl("a Redis URL ends after its port or with /0: other databases do not exist in a cluster")
     login, _, hosts = authority.rpartition("@")
+    if "?" in hosts or "#" in hosts:
+        # Not repeated: other programs take a password there.
+        raise BadUrl("a Redis URL ends after its port or with /0: the password stands before the host, as :PASSWORD@")
     username, _, password = login.partition(":")
     seeds = tuple(_address(host) for host in hosts.split(","))
     is_cluster = scheme.endswith("+cluster")
@@ -63,6 +66,6 @@ def _address(text: str) -> Address:
         port = parts.port if parts.port is not None else PORT
     except ValueError as error:
         raise BadUrl(f"{text!r} is no host and port: {error}") from None
-    if not parts.hostname or parts.path or parts.query or not 0 < port < 65536:
+    if not parts.hostname or parts.path or not 0 < port < 65536:
         raise BadUrl(f"{text!r} is no host and port, as in 127.0.0.1:6379")
     return Address(parts.hostname, port)
