@@ -22,6 +22,23 @@ PREFIX = "SYNCBRIDGE_"
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
 _SERVER = re.compile(rf"([a-z+]+)://(?:[^/]*@)?{_HOST}(?:,{_HOST})*(?:[/?].*)?")
 """A back end's address; of a Redis Cluster several nodes may be named."""
+_DATABASES = {
+    "sqlite+aiosqlite": frozenset({"mode", "uri", "cache"}),
+    "postgresql+asyncpg": frozenset(
+        {
+            "direct_tls",
+            "host",
+            "max_cacheable_statement_size",
+            "max_cached_statement_lifetime",
+            "port",
+            "prepared_statement_cache_size",
+            "ssl",
+            "statement_cache_size",
+            "target_session_attrs",
+        }
+    ),
+}
+"""What may follow ? in a database's address: what the driver takes as text there, and is no secret."""
 _NODE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PLAN_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 
@@ -170,12 +187,19 @@ class Settings(BaseSettings):
         if url is None:
             return None
         try:
-            driver = make_url(url.get_secret_value()).drivername
-        except ArgumentError:
-            driver = ""
-        if driver not in ("sqlite+aiosqlite", "postgresql+asyncpg"):
+            found = make_url(url.get_secret_value())
+        except (ArgumentError, ValueError):  # ValueError: a port that is no number
+            found = None
+        if found is None or found.drivername not in _DATABASES or not 0 < (found.port or 5432) < 65536:
             # Not from the error: its text would hold the password.
-            raise ValueError("expected sqlite+aiosqlite:///PATH or postgresql+asyncpg://USER:PASSWORD@HOST/NAME")
+            raise ValueError("expected sqlite+aiosqlite:///PATH or postgresql+asyncpg://USER:PASSWORD@HOST[:PORT]/NAME")
+        unknown = set(found.query) - _DATABASES[found.drivername]
+        if unknown:
+            raise ValueError(
+                f"no such parameter: {', '.join(sorted(unknown))}; there are "
+                f"{', '.join(sorted(_DATABASES[found.drivername])) or 'none'}. TLS is ssl=verify-full, and the password "
+                "stands before the host"
+            )
         return url
 
     @field_validator("redis_url")

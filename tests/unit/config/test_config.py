@@ -32,6 +32,14 @@ def test_environment_wins_over_file_and_file_over_default(tmp_path: Path) -> Non
     assert sources["log_level"] == "default"
 
 
+@pytest.mark.parametrize(
+    "tail",
+    ["", "?ssl=verify-full", "?prepared_statement_cache_size=0&statement_cache_size=0", "?host=a:5432&host=b:5432"],
+)
+def test_a_database_url_takes_what_its_driver_does(tail: str) -> None:
+    assert load(environment={"SYNCBRIDGE_DATABASE_URL": URL + tail}).records_url == URL + tail
+
+
 def test_file_is_named_by_the_environment_too(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_text("port = 7\n")
@@ -65,6 +73,14 @@ def test_issuers_come_from_the_file_and_from_the_environment_as_json(tmp_path: P
         ({"SYNCBRIDGE_TLS_PORT": "8443"}, "need tls_certificate"),
         ({"SYNCBRIDGE_DATABASE_URL": f"mysql://user:{SECRET}@db"}, "postgresql+asyncpg"),
         ({"SYNCBRIDGE_DATABASE_URL": f"no url {SECRET}"}, "postgresql+asyncpg"),
+        ({"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://user:{SECRET}@db:port/records"}, "HOST[:PORT]"),
+        ({"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://user:{SECRET}@db:99999/records"}, "HOST[:PORT]"),
+        ({"SYNCBRIDGE_DATABASE_URL": f"{URL}?sslmode=require"}, "no such parameter: sslmode; there are direct_tls"),
+        ({"SYNCBRIDGE_DATABASE_URL": f"{URL}?sslmode=require"}, "TLS is ssl=verify-full"),
+        (
+            {"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://db/records?password={SECRET}"},
+            "the password stands before the host",
+        ),
         (
             {"SYNCBRIDGE_REDIS_URL": f"http://user:{SECRET}@redis"},
             "redis_url (SYNCBRIDGE_REDIS_URL): expected redis://",
