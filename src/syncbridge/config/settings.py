@@ -39,6 +39,7 @@ _DATABASES = {
     ),
 }
 """What may follow ? in a database's address: what the driver takes as text there, and is no secret."""
+_COUNTS = ("_size", "_lifetime")
 _NODE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PLAN_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 
@@ -200,6 +201,9 @@ class Settings(BaseSettings):
                 f"{', '.join(sorted(_DATABASES[found.drivername])) or 'none'}. TLS is ssl=verify-full, and the password "
                 "stands before the host"
             )
+        unread = [name for name, said in found.query.items() if name.endswith(_COUNTS) and not str(said).isdecimal()]
+        if unread:
+            raise ValueError(f"expected a number for {', '.join(unread)}")
         return url
 
     @field_validator("redis_url")

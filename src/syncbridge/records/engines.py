@@ -29,6 +29,8 @@ IDLE_IN_TRANSACTION_MS = 10_000
 COMMAND_S = 5.0
 """The same as `STATEMENT_MS`, asked of our side: for a server that is frozen too."""
 APPLICATION: Final = "syncbridge"
+_NUMBERS: Final = ("max_cacheable_statement_size", "max_cached_statement_lifetime", "statement_cache_size")
+"""Parameters of an address that the driver wants as numbers; SQLAlchemy hands them over as text."""
 
 
 def sqlite_engine(url: URL, *, pool_size: int) -> AsyncEngine:
@@ -60,14 +62,16 @@ def postgres_engine(
             "lock_timeout": str(LOCK_MS),
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
         }
+    numbers = {name: int(str(url.query[name])) for name in _NUMBERS if name in url.query}
     engine = create_async_engine(
-        url,
+        url.difference_update_query(_NUMBERS),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POSTGRES_WAIT_S,
         pool_pre_ping=True,
         hide_parameters=True,  # as above
         connect_args={
+            **numbers,
             "timeout": ANSWER_WITHIN_S,
             "command_timeout": None if is_patient else COMMAND_S,
             "server_settings": told,

@@ -7,7 +7,8 @@ import asyncio
 import aiosqlite
 import pytest
 
-from syncbridge.records import Records
+from syncbridge.records import Records, engines, open_records
+from tests.databases import Databases
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -37,3 +38,17 @@ async def test_who_is_cancelled_while_a_connection_is_given_back_gives_it_back_w
         await changing
     assert [record.message for record in caplog.records] == []
     assert records.database.connections_in_use == 0
+
+
+@pytest.mark.parametrize(
+    "tail", ["?prepared_statement_cache_size=0&statement_cache_size=0", "?max_cached_statement_lifetime=0"]
+)
+async def test_what_the_page_says_for_pgbouncer_is_taken(
+    postgres: Databases, monkeypatch: pytest.MonkeyPatch, tail: str
+) -> None:
+    monkeypatch.setattr(engines, "ANSWER_WITHIN_S", 60)  # a busy machine
+    records = await open_records(await postgres.migrated() + tail, migrates=False)
+    try:
+        assert await records.is_healthy()
+    finally:
+        await records.close()
