@@ -198,7 +198,7 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(
                 f"no such parameter: {', '.join(sorted(unknown))}; there are "
-                f"{', '.join(sorted(_DATABASES[found.drivername])) or 'none'}. TLS is ssl=verify-full, and the password "
+                f"{', '.join(sorted(_DATABASES[found.drivername])) or 'none'}. TLS is ssl=verify-full; the password "
                 "stands before the host"
             )
         unread = [name for name, said in found.query.items() if name.endswith(_COUNTS) and not str(said).isdecimal()]
