@@ -18,9 +18,20 @@ _PLACES: Final = [str(place / "bin") for place in sorted(Path("/usr/lib/postgres
 
 
 class Postgres:
-    """One server with the database ``harmonyflow`` of the user ``harmonyflow``; ``url`` is for SQLAlchemy."""
+    """One server with the database ``harmonyflow`` of the user ``harmonyflow``; ``url`` is for SQLAlchemy.
 
-    def __init__(self, folder: Path, *, port: int | None = None, password: str = "harmony", options: str = "") -> None:
+    With ``certificate`` (key and chain in one PEM file) it speaks TLS too.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        password: str = "harmony",
+        options: str = "",
+        certificate: Path | None = None,
+    ) -> None:
         self.port = port or free_port()
         self.password = password
         self.data = folder / "data"
@@ -33,6 +44,12 @@ class Postgres:
             # Another user's process is not told of its parent's end, unless that is asked for once it is that user's.
             self._as_user = [program("setpriv", "util-linux"), *user, "--pdeathsig=KILL"]
             _open_the_way(folder)
+        if certificate is not None:
+            held = Path(shutil.copy(certificate, folder / "server.pem"))
+            held.chmod(0o600)  # it takes no key that others can read
+            if self._as_user:
+                shutil.chown(held, "postgres", "postgres")
+            options += f" -c ssl=on -c ssl_cert_file={held} -c ssl_key_file={held}"
         words = f"-D {self.data} -p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= {options}"
         command = [*self._as_user, program("postgres", "postgresql", *_PLACES), *words.split()]
         # What is kept here is thrown away: a crash of the machine may lose it, a crash of the server must not.

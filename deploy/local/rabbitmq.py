@@ -13,13 +13,21 @@ _PLACES: Final = ("/usr/lib/rabbitmq/bin",)
 
 
 class Rabbit:
-    """One broker for ``guest`` on the loopback; what is durable survives `kill`."""
+    """One broker for ``guest`` on the loopback; what is durable survives `kill`.
 
-    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+    With ``certificate`` (key and chain in one PEM file) it speaks TLS on `tls_port`.
+    """
+
+    def __init__(self, folder: Path, *, port: int | None = None, certificate: Path | None = None) -> None:
         self.port = port or free_port()
         folder.mkdir(parents=True, exist_ok=True)
         settings = folder / "rabbitmq.conf"
-        settings.write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\nlog.console = true\nlog.file = false\n")
+        said = [f"listeners.tcp.1 = 127.0.0.1:{self.port}", "log.console = true", "log.file = false"]
+        self.tls_port = free_port()
+        if certificate is not None:
+            said += [f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}", "ssl_options.verify = verify_none"]
+            said += [f"ssl_options.{name} = {certificate}" for name in ("certfile", "keyfile")]
+        settings.write_text("".join(f"{line}\n" for line in said))
         self._environment = {
             "HOME": str(folder),
             "RABBITMQ_NODENAME": f"syncbridge-{self.port}@localhost",

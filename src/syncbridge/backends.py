@@ -115,6 +115,7 @@ async def _open_shared(
         from syncbridge.adapters.cluster.link.link import RedisLink
         from syncbridge.adapters.cluster.log.store import RedisStore
         from syncbridge.adapters.cluster.mesh.mesh import RedisMesh
+        from syncbridge.adapters.cluster.trust import CannotTrust
     except ModuleNotFoundError as error:
         raise CannotOpen(f"redis_url needs the extra `cluster`: pip install 'syncbridge[cluster]' ({error})") from error
     figures: list[Callable[[], None]] = []
@@ -125,7 +126,14 @@ async def _open_shared(
         _log.warning("records are in a file of this node; it must stay the only one", data_dir=str(settings.data_dir))
     secrets = await open_secrets(settings, stack, clock=clock)
     try:
-        link = await RedisLink.open(url.get_secret_value(), credentials=secrets.redis, acks=settings.redis_acks)
+        link = await RedisLink.open(
+            url.get_secret_value(),
+            credentials=secrets.redis,
+            acks=settings.redis_acks,
+            ca_file=str(settings.redis_ca_file or ""),
+        )
+    except CannotTrust as error:
+        raise CannotOpen(f"redis_ca_file: {error}") from error
     except (BadUrl, CannotConnect) as error:
         raise CannotOpen(f"redis_url: {error}") from error
     stack.push_async_callback(link.close)
@@ -190,17 +198,23 @@ def open_relay(
 ) -> Relay:
     """The relay of these outboxes and the records' own, to the broker at `url`; nothing is reached yet.
 
-    Raises   CannotOpen where the broker's library is not installed: who has no broker needs none.
+    Raises   CannotOpen where the broker's library is not installed (who has no broker needs none), or amqp_ca_file is
+             no file of certificates.
     """
     try:
         from syncbridge.adapters.cluster.events.broker import RabbitBroker
+        from syncbridge.adapters.cluster.trust import CannotTrust
     except ModuleNotFoundError as error:
         raise CannotOpen(f"amqp_url needs the extra `cluster`: pip install 'syncbridge[cluster]' ({error})") from error
     records.outbox.keep(clock)
     of_accounts = RecordsOutbox(records.database, records.outbox, clock, node or node_name_of(settings))
     # Every node says the same, or a consumer could not tell a repeat from news.
     source = f"{settings.public_url.rstrip('/')}/v1" if settings.public_url else SOURCE
-    broker = RabbitBroker(url.get_secret_value(), source, credentials=credentials)
+    authorities = str(settings.amqp_ca_file or "")
+    try:
+        broker = RabbitBroker(url.get_secret_value(), source, credentials=credentials, ca_file=authorities)
+    except CannotTrust as error:
+        raise CannotOpen(f"amqp_ca_file: {error}") from error
     return Relay([*of_sessions, of_accounts], broker, clock, telemetry)
 
 

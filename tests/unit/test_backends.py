@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from pathlib import Path
+
 import pytest
 
-from syncbridge.backends import node_name_of
+from syncbridge.adapters.embedded.directory import CannotOpen
+from syncbridge.backends import node_name_of, open_backends
 from syncbridge.config import Settings
+from syncbridge.runtime.clock import ServerClock
+from syncbridge.telemetry import PrometheusTelemetry
 
 
 def test_a_nodes_name_is_the_configured_one_else_one_of_its_own() -> None:
@@ -21,3 +27,20 @@ def test_a_hosts_name_that_is_no_nodes_is_made_one(monkeypatch: pytest.MonkeyPat
     name = node_name_of(Settings())
     assert Settings(node_name=name).node_name == name
     assert name.startswith("b-ro-x")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"redis_url": "rediss://127.0.0.1:1", "redis_ca_file": "/dev/null"},
+        {"amqp_url": "amqps://127.0.0.1:1", "amqp_ca_file": "/dev/null"},
+    ],
+    ids=["redis", "rabbitmq"],
+)
+async def test_a_start_says_which_file_names_no_authority(tmp_path: Path, named: dict[str, str]) -> None:
+    settings = Settings.model_validate({"data_dir": tmp_path / "data", **named})
+    (key,) = (name for name in named if name.endswith("_ca_file"))
+    clock = ServerClock()
+    async with AsyncExitStack() as stack:
+        with pytest.raises(CannotOpen, match=rf"^{key}: /dev/null holds no certificate in PEM$"):
+            await open_backends(settings, stack, clock=clock, telemetry=PrometheusTelemetry(clock))

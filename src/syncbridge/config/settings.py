@@ -58,7 +58,9 @@ class Settings(BaseSettings):
     tls_port: int | None = Field(None, ge=0, le=65535, description="A second port for TLS; `port` stays plain then.")
     data_dir: Path = Field(Path("data"), description="Where the embedded storage keeps its files (made, 0700).")
     database_url: SecretStr | None = Field(
-        None, description="Records elsewhere than in data_dir: postgresql+asyncpg://USER:PASSWORD@HOST/NAME."
+        None,
+        description="Records elsewhere than in data_dir: postgresql+asyncpg://USER:PASSWORD@HOST/NAME, "
+        "over TLS with ?sslmode=verify-full&sslrootcert=FILE.",
     )
     database_pool_size: int = Field(4, ge=1, le=100, description="Connections to the records, of each process.")
     database_migrate: bool = Field(
@@ -73,9 +75,13 @@ class Settings(BaseSettings):
         "replicated",
         description="What is acknowledged is at a replica too, where there is one; local: at the primary alone.",
     )
+    redis_ca_file: Path | None = Field(
+        None, description="PEM certificates of the authority that Redis is trusted by over TLS; else the system's."
+    )
     amqp_url: SecretStr | None = Field(
         None, description="Broker of events to other services: amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://."
     )
+    amqp_ca_file: Path | None = Field(None, description="The same for RabbitMQ; of PostgreSQL it is in database_url.")
     node_name: str = Field(
         "", description="Name of this node among the others, never of two at once. Empty: host, process and a number."
     )
@@ -325,6 +331,12 @@ class Settings(BaseSettings):
             raise ValueError("vault.redis_path and redis_password_file need redis_url")
         if (vault.amqp_path or self.amqp_password_file) and self.amqp_url is None:
             raise ValueError("vault.amqp_path and amqp_password_file need amqp_url")
+        for key, scheme, url in (
+            ("redis_ca_file", "rediss", self.redis_url),
+            ("amqp_ca_file", "amqps", self.amqp_url),
+        ):
+            if getattr(self, key) is not None and (url is None or not url.get_secret_value().startswith(scheme)):
+                raise ValueError(f"{key} is for TLS, and needs an address that begins with {scheme}")
         if not self.vault_addr and self.vault_token is not None:
             raise ValueError("vault_token needs vault_addr")
 

@@ -47,10 +47,16 @@ async def check_redis(settings: Settings) -> list[Finding]:
     if settings.redis_url is None:
         return []
     from syncbridge.adapters.cluster.link.inspection import inspect_redis
+    from syncbridge.adapters.cluster.trust import CannotTrust
 
     async with AsyncExitStack() as stack:
         secrets = await open_secrets(settings, stack, clock=WallClock(), purpose="redis")
-        servers = await inspect_redis(settings.redis_url.get_secret_value(), secrets.redis)
+        try:
+            servers = await inspect_redis(
+                settings.redis_url.get_secret_value(), secrets.redis, ca_file=str(settings.redis_ca_file or "")
+            )
+        except CannotTrust as error:
+            return [problem(REDIS, f"redis_ca_file: {error}", "No node can start.", "correct redis_ca_file")]
     return list(judged(servers, acks=settings.redis_acks))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from syncbridge.errors import Unavailable
 from syncbridge.ports import CredentialSource
 
 WRITES: Final = "syncbridge_writes"
@@ -31,6 +33,8 @@ COMMAND_S = 5.0
 APPLICATION: Final = "syncbridge"
 _NUMBERS: Final = ("max_cacheable_statement_size", "max_cached_statement_lifetime", "statement_cache_size")
 """Parameters of an address that the driver wants as numbers; SQLAlchemy hands them over as text."""
+SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+"""Of libpq; the first three verify nothing, `require` only where an authority is named."""
 
 
 def sqlite_engine(url: URL, *, pool_size: int) -> AsyncEngine:
@@ -53,8 +57,9 @@ def postgres_engine(
     """An engine over a server, with at most ``pool_size`` connections.
 
     Each connection logs in by what ``credentials`` say at that moment; what they leave out is the URL's.
-    ``is_patient`` sets no bound to a statement: for migrations.
+    ``is_patient`` sets no bound to a statement: for migrations. Raises Unavailable where `tls_of` does.
     """
+    url, tls = tls_of(url)
     told = {"application_name": APPLICATION, "jit": "off"}  # our statements are short: compiling them costs more
     if not is_patient:
         told |= {
@@ -75,6 +80,7 @@ def postgres_engine(
             "timeout": ANSWER_WITHIN_S,
             "command_timeout": None if is_patient else COMMAND_S,
             "server_settings": told,
+            **tls,
         },
     )
 
@@ -86,6 +92,31 @@ def postgres_engine(
 
     event.listen(engine.sync_engine, "do_connect", log_in)
     return engine
+
+
+def tls_of(url: URL) -> tuple[URL, dict[str, Any]]:
+    """The URL without libpq's `sslmode` and `sslrootcert`, and what the driver is told in their place.
+
+    The driver knows neither by these names, and looks for authorities in its user's home alone. Who names an authority
+    and no mode means `verify-full`: the certificate is one of its, and for this host. `verify-full` and `verify-ca`
+    without an authority trust the system's. The file is read now. Raises Unavailable naming what is wrong.
+    """
+    query = dict(url.query)
+    mode, authorities = query.pop("sslmode", None), query.pop("sslrootcert", None)
+    if mode is None and authorities is None:
+        return url, {}
+    if mode not in (None, *SSL_MODES) or not isinstance(authorities, str | None):
+        raise Unavailable(f"database_url: expected sslmode one of {', '.join(SSL_MODES)}, and one sslrootcert.")
+    plain = url.set(query=query)
+    if mode in SSL_MODES[:3] or (mode == "require" and authorities is None):
+        return plain, {"ssl": mode}
+    try:
+        context = ssl.create_default_context(cafile=authorities)
+    except OSError as error:
+        why = "holds no certificate in PEM" if isinstance(error, ssl.SSLError) else f"cannot be read: {error.strerror}"
+        raise Unavailable(f"database_url: sslrootcert {authorities} {why}.") from None
+    context.check_hostname = mode in (None, "verify-full")
+    return plain, {"ssl": context}
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

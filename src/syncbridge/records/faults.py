@@ -7,6 +7,7 @@ answer, and nothing of the server's text, which may quote people's data.
 from __future__ import annotations
 
 import functools
+import ssl
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal, ParamSpec, TypeVar, get_args
@@ -20,6 +21,7 @@ Reason = Literal[
     "pool_exhausted",
     "no_answer",
     "unreachable",
+    "untrusted",
     "shutting_down",
     "too_many_connections",
     "wrong_password",
@@ -35,6 +37,7 @@ Reason = Literal[
 pool_exhausted        every connection of ours was in use for longer than a request may wait
 no_answer             the server took the question and said nothing in time: it is frozen, or the way to it is cut
 unreachable           nobody listens there
+untrusted             the server's certificate is of no authority that we trust, or for another name
 shutting_down         the server starts, stops, or its operator ended the connection
 too_many_connections  the server has no room for one more
 wrong_password        the server does not know us
@@ -92,6 +95,8 @@ def reason_of(error: BaseException | None) -> Reason:
         error = error.orig
     if isinstance(error, TimeoutError):
         return "no_answer"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "untrusted"
     return "unreachable" if isinstance(error, OSError) else "other"
 
 

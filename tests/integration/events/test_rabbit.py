@@ -225,3 +225,15 @@ async def until(condition: stage.Condition) -> None:
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the condition is another task's, which tells nobody
             await asyncio.sleep(0.02)
+
+
+async def test_over_tls_only_a_broker_with_a_trusted_certificate_is_told(rabbit: Rabbit, authority: Path) -> None:
+    url = f"amqps://guest:guest@localhost:{rabbit.tls_port}/"
+    broker = RabbitBroker(url, "urn:test", ca_file=str(authority))
+    await broker.connect()
+    await broker.tell(fact("ses_1", 1))
+    await broker.close()
+    stranger = RabbitBroker(url, "urn:test")
+    with pytest.raises(NotTold) as caught:
+        await stranger.connect()
+    assert (caught.value.reason, "guest" in str(caught.value)) == ("away", False)

@@ -11,8 +11,10 @@ import trustme
 
 from deploy.local.redis import RedisServer
 from syncbridge.adapters.cluster.link.dialling import CannotConnect
+from syncbridge.adapters.cluster.link.inspection import inspect_redis
 from syncbridge.adapters.cluster.link.replies import Failure
 from syncbridge.adapters.cluster.link.rules import Rules
+from syncbridge.adapters.cluster.trust import CannotTrust
 from syncbridge.ports import Credentials
 from tests.integration.redis.asking import COUNT, command, run, until
 from tests.integration.redis.conftest import Open
@@ -135,6 +137,24 @@ async def test_over_tls_only_a_server_with_a_trusted_certificate_is_talked_to(
     assert await run(link, COUNT, prefix) == 1
     with pytest.raises(CannotConnect, match="certificate"):
         await open_link(url, timeout_s=0.5)
+
+
+async def test_an_onlooker_trusts_the_same_authority(
+    server: RedisServer, authority: trustme.CA, tmp_path: Path
+) -> None:
+    url = f"rediss://:s3cret@127.0.0.1:{server.port + 1}"
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    (found,) = await inspect_redis(url, ca_file=str(tmp_path / "ca.pem"))
+    assert (found.fault, found.role) == ("", "master")
+    (stranger,) = await inspect_redis(url)
+    assert "certificate" in stranger.fault
+
+
+async def test_a_file_that_names_no_authority_is_told_by_its_name(open_link: Open, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for file, said in (("ca.pem", "holds no certificate in PEM"), ("none.pem", "cannot be read: No such file")):
+        with pytest.raises(CannotTrust, match=rf"{file} {said}"):
+            await open_link("rediss://127.0.0.1:1", ca_file=str(tmp_path / file))
 
 
 async def test_nobody_there_is_told_by_name(open_link: Open) -> None:

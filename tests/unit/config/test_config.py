@@ -126,6 +126,15 @@ def test_issuers_come_from_the_file_and_from_the_environment_as_json(tmp_path: P
         ({"SYNCBRIDGE_AUTH__KEY_LEAD_MS": "10000"}, "key_lead_ms >= 2 * key_refresh_ms"),
         ({"SYNCBRIDGE_VAULT_ADDR": "vault.internal:8200"}, "expected an address like https://vault.internal:8200"),
         ({"SYNCBRIDGE_VAULT_TOKEN": SECRET}, "vault_token needs vault_addr"),
+        ({"SYNCBRIDGE_REDIS_CA_FILE": "ca.pem"}, "redis_ca_file is for TLS"),
+        (
+            {"SYNCBRIDGE_REDIS_CA_FILE": "ca.pem", "SYNCBRIDGE_REDIS_URL": f"redis://:{SECRET}@h"},
+            "an address that begins with rediss",
+        ),
+        (
+            {"SYNCBRIDGE_AMQP_CA_FILE": "ca.pem", "SYNCBRIDGE_AMQP_URL": f"amqp://u:{SECRET}@h/"},
+            "an address that begins with amqps",
+        ),
         ({"SYNCBRIDGE_VAULT__METHOD": "aws"}, "expected one of token, approle, kubernetes, got 'aws'"),
         ({"SYNCBRIDGE_VAULT__METHOD": "approle"}, "needs vault.role_id, vault.secret_id_file"),
         ({"SYNCBRIDGE_VAULT__JWT_PATH": "../sys/seal"}, "vault.jwt_path: expected a path like harmonyflow/jwt"),

@@ -25,6 +25,7 @@ from aio_pika.exceptions import (
 from aiormq.exceptions import ChannelAccessRefused
 from yarl import URL
 
+from syncbridge.adapters.cluster.trust import trusting
 from syncbridge.core.facts import Fact
 from syncbridge.ports import Credentials, CredentialSource, NotTold
 from syncbridge.ports.outbox import NotToldReason
@@ -51,7 +52,8 @@ class RabbitBroker:
     """The broker at `url`; ``source`` is what every event says it comes from.
 
     ``credentials`` go before those in the URL, and are asked for at each connection: one that is open outlives a
-    rotation, for the broker asks for a password once.
+    rotation, for the broker asks for a password once. ``ca_file`` names the authorities that are trusted over TLS (else
+    the system's).
     """
 
     def __init__(
@@ -60,10 +62,13 @@ class RabbitBroker:
         source: str,
         *,
         credentials: CredentialSource | None = None,
+        ca_file: str = "",
         publish_timeout_s: float = PUBLISH_TIMEOUT_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
+        """Raises CannotTrust."""
         self._url = URL(url)
+        self._tls = trusting(ca_file) if self._url.scheme == "amqps" else None
         self._credentials = credentials
         self._source = source
         self._publish_timeout_s = publish_timeout_s
@@ -82,7 +87,7 @@ class RabbitBroker:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 # Ours before it is open: one that does not get so far must be closed, too.
-                self._connection = aio_pika.Connection(self._address(), heartbeat=HEARTBEAT_S)
+                self._connection = aio_pika.Connection(self._address(), ssl_context=self._tls, heartbeat=HEARTBEAT_S)
                 await self._connection.connect(self._connect_timeout_s)
                 self._exchange = await self._declared(self._connection)
         except ChannelAccessRefused as error:

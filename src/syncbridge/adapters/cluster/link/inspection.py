@@ -9,7 +9,8 @@ from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from syncbridge.adapters.cluster.link.address import Address, Place, place_of
+from syncbridge.adapters.cluster.link.address import Address, place_of
+from syncbridge.adapters.cluster.trust import trusting
 from syncbridge.ports import Credentials, CredentialSource
 
 ANSWER_S: Final = 3.0
@@ -30,24 +31,49 @@ class Inspected(Struct, frozen=True):
     slots: int = 0
 
 
-async def inspect_redis(url: str, credentials: CredentialSource | None = None) -> list[Inspected]:
-    """Every server that the URL leads to; of a cluster all that the first who answers knows. Raises BadUrl."""
+class _Way(Struct, frozen=True):
+    """How each server is come to."""
+
+    login: Credentials
+    is_secure: bool
+    ca_file: str
+
+    def client(self, address: Address) -> Redis:
+        return Redis(
+            host=address.host,
+            port=address.port,
+            username=self.login.username or None,
+            password=self.login.password or None,
+            ssl=self.is_secure,
+            ssl_ca_certs=self.ca_file or None,
+            socket_timeout=ANSWER_S,
+            socket_connect_timeout=ANSWER_S,
+        )
+
+
+async def inspect_redis(url: str, credentials: CredentialSource | None = None, *, ca_file: str = "") -> list[Inspected]:
+    """Every server that the URL leads to; of a cluster all that the first who answers knows.
+
+    ``ca_file`` as in `RedisLink.open`. Raises BadUrl, CannotTrust.
+    """
     place = place_of(url)
-    login = place.credentials if credentials is None else credentials.current()
+    if place.is_secure:
+        trusting(ca_file)  # judged here: the library would say of each server that it cannot be reached
+    way = _Way(place.credentials if credentials is None else credentials.current(), place.is_secure, ca_file)
     addresses = list(place.seeds)
     if place.is_cluster:
         for seed in place.seeds:
-            found = await _members(seed, place, login)
+            found = await _members(seed, way)
             if found:
                 addresses = found
                 break
-    return list(await asyncio.gather(*(_inspect(address, place, login) for address in addresses)))
+    return list(await asyncio.gather(*(_inspect(address, way) for address in addresses)))
 
 
-async def _members(seed: Address, place: Place, login: Credentials) -> list[Address]:
+async def _members(seed: Address, way: _Way) -> list[Address]:
     """The cluster's servers, as this one tells; none where it does not answer."""
     try:
-        async with _client(seed, place, login) as client:
+        async with way.client(seed) as client:
             nodes: Any = await client.execute_command("CLUSTER NODES")  # type: ignore[no-untyped-call]
     except (RedisError, OSError, TimeoutError):
         return []
@@ -55,9 +81,9 @@ async def _members(seed: Address, place: Place, login: Credentials) -> list[Addr
     return sorted(Address(host or seed.host, int(port)) for host, _, port in places)
 
 
-async def _inspect(address: Address, place: Place, login: Credentials) -> Inspected:
+async def _inspect(address: Address, way: _Way) -> Inspected:
     try:
-        async with _client(address, place, login) as client:
+        async with way.client(address) as client:
             told: Any = await client.info()
             settings: dict[str, str] = {}
             for name in _SETTINGS:
@@ -86,18 +112,6 @@ async def _cluster_info(client: Redis) -> dict[str, str]:
         return {_text(key): _text(value) for key, value in told.items()}
     pairs = (line.partition(":") for line in _text(told).split("\r\n"))
     return {key: value for key, colon, value in pairs if colon}
-
-
-def _client(address: Address, place: Place, login: Credentials) -> Redis:
-    return Redis(
-        host=address.host,
-        port=address.port,
-        username=login.username or None,
-        password=login.password or None,
-        ssl=place.is_secure,
-        socket_timeout=ANSWER_S,
-        socket_connect_timeout=ANSWER_S,
-    )
 
 
 def _text(value: object) -> str:

@@ -7,7 +7,6 @@ answer, or by a `Failure` that says whether it may have taken effect.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Self
@@ -28,6 +27,7 @@ from syncbridge.adapters.cluster.link.rules import Figures, Rules
 from syncbridge.adapters.cluster.link.script import Script
 from syncbridge.adapters.cluster.link.subscriptions import Subscriptions
 from syncbridge.adapters.cluster.link.topology import Topology
+from syncbridge.adapters.cluster.trust import trusting
 from syncbridge.ports import CredentialSource, FixedCredentials
 
 _log = structlog.get_logger(__name__)
@@ -84,12 +84,14 @@ class RedisLink:
         """The link is up: every slot has a server that answers.
 
         Without ``credentials`` those in the URL are used. ``ca_file`` names the authority that is trusted over TLS
-        (else the system's). Raises BadUrl, CannotConnect (no Redis within ``timeout_s``; the text says why).
+        (else the system's).
+
+        Raises BadUrl, CannotTrust, CannotConnect (no Redis within ``timeout_s``); the text says why.
         """
         place, rules = place_of(url), rules or Rules()
         if credentials is None:
             credentials = FixedCredentials(place.credentials.username, place.credentials.password)
-        tls = ssl.create_default_context(cafile=ca_file or None) if place.is_secure else None
+        tls = trusting(ca_file) if place.is_secure else None
         link = cls(place, Dialler(credentials, tls, connect_timeout_s=rules.connect_ms / 1000), acks=acks, rules=rules)
         credentials.watch(link._log_in)
         try:
