@@ -22,7 +22,7 @@ async def claim_within(connection: AsyncConnection, name: str, holder: str, for_
     A fence grows with each change of holder, and when a lease ran out in between: whoever held it then may have been
     followed without knowing. Raises IntegrityError where two claim it for the first time at once.
     """
-    now_ms = await _now_ms(connection)
+    now_ms = await now_ms_of(connection)
     row = (await connection.execute(select(leases).where(leases.c.name == name).with_for_update())).one_or_none()
     until = now_ms + for_ms
     if row is None:
@@ -53,6 +53,7 @@ async def give_up_within(connection: AsyncConnection, name: str, holder: str) ->
     await connection.execute(update(leases).where(mine).values(expires_at=0))
 
 
-async def _now_ms(connection: AsyncConnection) -> int:
+async def now_ms_of(connection: AsyncConnection) -> int:
+    """The database's own time; of a file, that of the machine."""
     found = await connection.execute(text(_NOW[connection.dialect.name]))
     return int(found.scalar_one())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from syncbridge.records.database import Database, upserted
+from syncbridge.records.leases import now_ms_of
 from syncbridge.records.schema import moments
 
 
@@ -25,3 +26,8 @@ class Moments:
         async with self._database.transaction() as connection:
             row = upserted(connection, moments).values(name=name, at=at)
             await connection.execute(row.on_conflict_do_update(index_elements=["name"], set_={"at": at}))
+
+    async def witness_ms(self) -> int | None:
+        """What another clock than this machine's says: the server's that keeps the records; None where none does."""
+        async with self._database.reading() as connection:
+            return None if connection.dialect.name == "sqlite" else await now_ms_of(connection)

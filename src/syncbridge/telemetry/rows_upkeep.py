@@ -97,7 +97,7 @@ UPKEEP: tuple[Metric, ...] = (
     Metric(
         "retention_held",
         "gauge",
-        "1 while nothing is removed, because the clock is far ahead of the last run.",
+        "1 while nothing is removed, because the clock is far ahead of the last run, or of the database server.",
         feeds=(Feed("retention_held", "set"),),
     ),
     Metric(

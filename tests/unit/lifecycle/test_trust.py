@@ -127,3 +127,25 @@ async def test_whoever_runs_it_by_hand_says_that_the_clock_is_right(life: Life) 
     assert await life.runs()
     life.begins()
     assert await life.runs()
+
+
+async def test_a_clock_far_ahead_of_the_records_server_is_never_believed(
+    life: Life, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = Time()
+
+    async def witness_ms() -> int:
+        return right.wall_ms
+
+    monkeypatch.setattr(records.moments, "witness_ms", witness_ms)
+    assert await life.runs()
+    for clock in (life.time, right):
+        clock.passes(days=95)
+    assert await life.runs(), "time that all have counted is no leap"
+    life.time.is_set(days=95)
+    for _ in range(3):
+        for clock in (life.time, right):
+            clock.passes(days=1.1)
+        assert not await life.runs()
+    life.time.is_set(days=-95)
+    assert await life.runs()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import aiosqlite
 import pytest
 
 from syncbridge.records import Records, engines, open_records
-from tests.databases import Databases
+from tests.databases import Databases, Kind
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -52,3 +53,12 @@ async def test_what_the_page_says_for_pgbouncer_is_taken(
         assert await records.is_healthy()
     finally:
         await records.close()
+
+
+async def test_a_server_tells_the_time_and_a_file_has_none_of_its_own(records: Records, kind: Kind) -> None:
+    told_ms = await records.moments.witness_ms()
+    if kind == "sqlite":
+        assert told_ms is None
+    else:
+        assert told_ms is not None
+        assert abs(told_ms - time.time_ns() // 1_000_000) < 60_000
