@@ -36,6 +36,8 @@ class Rosters:
         self._clock = clock
         self.plans = plans
         self._known: OrderedDict[AccountId, tuple[int, Roster]] = OrderedDict()
+        self._asking: dict[AccountId, object] = {}
+        """Accounts whose roster is being read, by their newest question; a change meanwhile takes it out."""
         self._heard_at = 0
         self._listeners: list[RosterListener] = []
 
@@ -50,7 +52,8 @@ class Rosters:
     def known(self, account: AccountId) -> Roster | None:
         """The roster as far as it is in memory and young enough."""
         held = self._known.get(account)
-        if held is None or self._clock.now_ms() - held[0] > AGE_MAX_MS:
+        # Below 0 the clock was set back: how old it is, nobody knows.
+        if held is None or not 0 <= self._clock.now_ms() - held[0] <= AGE_MAX_MS:
             return None
         return held[1]
 
@@ -73,14 +76,18 @@ class Rosters:
         roster = self.known(account)
         if roster is not None:
             return roster
+        question = self._asking[account] = object()
         try:
             roster = await self._records.devices.roster(account)
+            if self._asking.get(account) is question:
+                self._keep(account, roster)
         except Unavailable:
             roster = self.lately(account)
             if roster is None:
                 raise
-            return roster
-        self._keep(account, roster)
+        finally:
+            if self._asking.get(account) is question:
+                del self._asking[account]
         return roster
 
     async def register(self, account: AccountId, device: DeviceInfo, login_at: int) -> Roster:
@@ -117,6 +124,7 @@ class Rosters:
 
     def changed(self, account: AccountId, roster: Roster) -> None:
         """This is the roster now; listeners are told."""
+        self._asking.pop(account, None)  # its answer may be older
         self._keep(account, roster)
         for listener in self._listeners:
             listener(account, roster.infos())
@@ -124,6 +132,7 @@ class Rosters:
     def forget(self, account: AccountId) -> None:
         """The next look asks the database: another process changed something."""
         self._known.pop(account, None)
+        self._asking.pop(account, None)
 
     def _keep(self, account: AccountId, roster: Roster) -> None:
         self._known[account] = (self._clock.now_ms(), roster)
