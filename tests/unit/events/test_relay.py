@@ -143,6 +143,21 @@ async def test_changes_of_a_session_are_told_at_most_once_a_second_and_join_mean
     assert outbox.changes == {}
 
 
+async def test_a_clock_that_is_set_back_keeps_no_session_and_no_figure_silent() -> None:
+    consumer, outbox = Consumer(), MemoryOutbox()
+    relay, clock, figures = relay_of(outbox, FlakyBroker(consumer, 1, failures=0))
+    outbox.changes[SessionId("s")] = change("s", 1, 3)
+    await relay.run_once()
+    await relay._look()
+    clock.ms -= 86_400_000
+    outbox.changes[SessionId("s")] = change("s", 4, 5)
+    await relay.run_once()
+    assert [one.data["version"] for one in consumer.heard] == [3, 5]
+    outbox.backlog = Backlog(0, 0, 2)
+    await relay._look()
+    assert figures.sums["event_dropped", ""] == 2
+
+
 async def test_a_fact_that_no_queue_takes_holds_up_nobody_but_its_subject() -> None:
     consumer, outbox = Consumer(), MemoryOutbox()
     broker = FlakyBroker(consumer, 1, failures=0)

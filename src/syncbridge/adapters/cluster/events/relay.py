@@ -207,11 +207,11 @@ class Relay:
                     one.told[number].append(place)
 
     def _forget_updates(self, now_ms: int) -> None:
-        """Only sessions told within the last interval are remembered; they are in order of time."""
+        """Only sessions told within the last interval are remembered; in order of time, unless the clock went back."""
         due = now_ms - self._rules.update_interval_ms
         while self._updated_at:
             session = next(iter(self._updated_at))
-            if self._updated_at[session] > due:
+            if due < self._updated_at[session] <= now_ms:
                 return
             del self._updated_at[session]
 
@@ -220,7 +220,7 @@ class Relay:
     async def _look(self) -> None:
         """The figures are told, and what is past a bound is gone, from time to time."""
         now_ms = self._clock.now_ms()
-        if now_ms - self._looked_at < self._rules.look_interval_ms:
+        if 0 <= now_ms - self._looked_at < self._rules.look_interval_ms:
             return
         self._looked_at = now_ms
         waiting, oldest_at = 0, 0
