@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from deploy.local.redis import RedisServer
+from deploy.local.redis import RedisCluster, RedisServer
 from syncbridge.adapters.cluster.link.dialling import CannotConnect
 from syncbridge.adapters.cluster.link.inspection import inspect_redis
 from syncbridge.adapters.cluster.link.replies import Failure
@@ -82,9 +82,22 @@ async def test_the_password_in_the_url_is_enough(server: RedisServer, open_link:
 
 @pytest.mark.parametrize("password", ["", "wrong"])
 async def test_a_bad_log_in_is_told_without_the_password(server: RedisServer, open_link: Open, password: str) -> None:
-    with pytest.raises(CannotConnect, match=r"WRONGPASS|NOAUTH") as caught:
+    expected = (
+        rf"^127\.0\.0\.1:{server.port} said: (WRONGPASS|NOAUTH) .* redis_url, redis_password_file or vault\.redis_path"
+    )
+    with pytest.raises(CannotConnect, match=expected) as caught:
         await open_link(f"redis://:{password}@127.0.0.1:{server.port}", timeout_s=0.3)
     assert password == "" or password not in str(caught.value)
+
+
+async def test_a_url_of_the_other_kind_is_told_which_one_to_say(
+    redis_server: RedisServer, redis_cluster: RedisCluster, open_link: Open
+) -> None:
+    with pytest.raises(CannotConnect, match=rf"{redis_server.port} is no server of a Redis Cluster: say redis://"):
+        await open_link(f"redis+cluster://127.0.0.1:{redis_server.port}", timeout_s=3)
+    port = redis_cluster.nodes[0].port
+    with pytest.raises(CannotConnect, match=rf"{port} is a server of a Redis Cluster: say redis\+cluster://"):
+        await open_link(f"redis://127.0.0.1:{port}", timeout_s=3)
 
 
 async def test_new_credentials_are_said_on_open_connections_and_nothing_is_dropped(

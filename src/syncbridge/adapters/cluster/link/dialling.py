@@ -19,19 +19,30 @@ _log = structlog.get_logger(__name__)
 
 NAME = b"syncbridge"
 
+_ADVICE = {
+    "NOAUTH": " - it wants a password, and there is none in redis_url, redis_password_file or vault.redis_path",
+    "WRONGPASS": " - correct it where it comes from: redis_url, redis_password_file or vault.redis_path",
+    "NOPERM": " - give the user the keys sb:*, the channels sb:* and the commands (ACL SETUSER)",
+}
+"""What to do about an answer to the greeting, by how it begins."""
+
 
 class CannotConnect(Exception):
     """No connection, or one that the server did not let in; the text says why."""
 
 
 class ServerState(Struct, frozen=True):
-    """What a server says of itself (INFO): ``run_id`` changes when it starts, ``replid`` with its history."""
+    """What a server says of itself (INFO): ``run_id`` changes when it starts, ``replid`` with its history.
+
+    ``mode`` is `standalone` or `cluster`; "" where it does not tell.
+    """
 
     run_id: str
     replid: str
     is_primary: bool
     is_loading: bool
     replicas_online: int
+    mode: str = ""
 
 
 def state_of(info: bytes) -> ServerState:
@@ -44,6 +55,7 @@ def state_of(info: bytes) -> ServerState:
         fields.get("role") == "master",
         fields.get("loading", "0") != "0",
         sum("state=online" in replica.split(",") for replica in replicas),
+        fields.get("redis_mode", ""),
     )
 
 
@@ -54,9 +66,17 @@ INFO = packed(INFO_WORDS)
 class Dialler:
     """Makes connections, by the credentials in force when it does."""
 
-    def __init__(self, credentials: CredentialSource, tls: ssl.SSLContext | None, *, connect_timeout_s: float) -> None:
+    def __init__(
+        self,
+        credentials: CredentialSource,
+        tls: ssl.SSLContext | None,
+        *,
+        connect_timeout_s: float,
+        is_cluster: bool = False,
+    ) -> None:
         self._credentials = credentials
         self._tls = tls
+        self._is_cluster = is_cluster
         self._timeout_s = connect_timeout_s
 
     async def dial(
@@ -76,10 +96,13 @@ class Dialler:
                     ssl=self._tls,
                     server_hostname=address.host if self._tls is not None else None,
                 )
-                return await self._greet(connection, sources, protocol)
+                state = await self._greet(address, connection, sources, protocol)
+            self._judge(address, state)
+            return state
         except TimeoutError:
             connection.abort("no answer to the greeting")
-            raise CannotConnect(f"{address} does not answer within {self._timeout_s:g} s") from None
+            over = " over TLS" if self._tls is not None else ""
+            raise CannotConnect(f"{address} does not answer{over} within {self._timeout_s:g} s") from None
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver can be asked for
             raise CannotConnect(f"{address}: {error}") from error
         except BaseException:
@@ -99,7 +122,16 @@ class Dialler:
         user = [credentials.username.encode()] if credentials.username else []
         return [b"AUTH", *user, credentials.password.encode()]
 
-    async def _greet(self, connection: Connection, sources: Sequence[bytes], protocol: int) -> ServerState:
+    def _judge(self, address: Address, state: ServerState) -> None:
+        """The server is of the kind that the URL says: else most slots, or all, would be somebody else's."""
+        if state.mode == "cluster" and not self._is_cluster:
+            raise CannotConnect(f"{address} is a server of a Redis Cluster: say redis+cluster:// (rediss+cluster://)")
+        if state.mode == "standalone" and self._is_cluster:
+            raise CannotConnect(f"{address} is no server of a Redis Cluster: say redis:// (rediss://)")
+
+    async def _greet(
+        self, address: Address, connection: Connection, sources: Sequence[bytes], protocol: int
+    ) -> ServerState:
         commands: list[bytes] = []
         if login := self.login():
             commands.append(packed(login))
@@ -122,6 +154,8 @@ class Dialler:
         await whole
         for answer in answers:
             if isinstance(answer, Failure):
-                raise CannotConnect(f"the server said: {answer.text[:120]}")
+                said = answer.text[:120]
+                advice = next((advice for begin, advice in _ADVICE.items() if said.startswith(begin)), "")
+                raise CannotConnect(f"{address} said: {said}{advice}")
         info = answers[-1]
         return state_of(info if isinstance(info, bytes) else b"")

@@ -92,7 +92,8 @@ class RedisLink:
         if credentials is None:
             credentials = FixedCredentials(place.credentials.username, place.credentials.password)
         tls = trusting(ca_file) if place.is_secure else None
-        link = cls(place, Dialler(credentials, tls, connect_timeout_s=rules.connect_ms / 1000), acks=acks, rules=rules)
+        dialler = Dialler(credentials, tls, connect_timeout_s=rules.connect_ms / 1000, is_cluster=place.is_cluster)
+        link = cls(place, dialler, acks=acks, rules=rules)
         credentials.watch(link._log_in)
         try:
             await link._topology.begin(timeout_s)
