@@ -200,12 +200,14 @@ class Settings(BaseSettings):
         if found is None or found.drivername not in _DATABASES or not 0 < (found.port or 5432) < 65536:
             # Not from the error: its text would hold the password.
             raise ValueError("expected sqlite+aiosqlite:///PATH or postgresql+asyncpg://USER:PASSWORD@HOST[:PORT]/NAME")
-        unknown = set(found.query) - _DATABASES[found.drivername]
+        known = _DATABASES[found.drivername]
+        unknown = sorted(set(found.query) - known)
         if unknown:
+            # What is no name may be the end of a password with @ and ? in it.
+            named = ", ".join(name for name in unknown if name.isidentifier()) or "what follows ? (%3F in a password)"
             raise ValueError(
-                f"no such parameter: {', '.join(sorted(unknown))}; there are "
-                f"{', '.join(sorted(_DATABASES[found.drivername])) or 'none'}. TLS is ssl=verify-full; the password "
-                "stands before the host"
+                f"no such parameter: {named}; there are {', '.join(sorted(known))}. TLS is ssl=verify-full; "
+                "the password stands before the host"
             )
         unread = [name for name, said in found.query.items() if name.endswith(_COUNTS) and not str(said).isdecimal()]
         if unread:
