@@ -39,6 +39,8 @@ _DATABASES = {
     ),
 }
 """What may follow ? in a database's address: what the driver takes as text there, and is no secret."""
+_DATABASE_HOST = re.compile(r"[A-Za-z0-9._:-]*")
+"""Else, and where @ follows ?, it may be the end of a password with @ in it, and would be shown."""
 _COUNTS = ("_size", "_lifetime")
 _NODE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PLAN_NAME = re.compile(r"[a-z0-9_-]{1,32}")
@@ -197,17 +199,24 @@ class Settings(BaseSettings):
             found = make_url(url.get_secret_value())
         except (ArgumentError, ValueError):  # ValueError: a port that is no number
             found = None
-        if found is None or found.drivername not in _DATABASES or not 0 < (found.port or 5432) < 65536:
+        if (
+            found is None
+            or found.drivername not in _DATABASES
+            or not 0 < (found.port or 5432) < 65536
+            or not _DATABASE_HOST.fullmatch(found.host or "")
+            or "@" in str(dict(found.query))
+        ):
             # Not from the error: its text would hold the password.
-            raise ValueError("expected sqlite+aiosqlite:///PATH or postgresql+asyncpg://USER:PASSWORD@HOST[:PORT]/NAME")
+            raise ValueError(
+                "expected sqlite+aiosqlite:///PATH or postgresql+asyncpg://USER:PASSWORD@HOST[:PORT]/NAME; "
+                "in a password / is %2F and @ is %40"
+            )
         known = _DATABASES[found.drivername]
         unknown = sorted(set(found.query) - known)
         if unknown:
-            # What is no name may be the end of a password with @ and ? in it.
-            named = ", ".join(name for name in unknown if name.isidentifier()) or "what follows ? (%3F in a password)"
             raise ValueError(
-                f"no such parameter: {named}; there are {', '.join(sorted(known))}. TLS is ssl=verify-full; "
-                "the password stands before the host"
+                f"no such parameter: {', '.join(map(repr, unknown))}; there are {', '.join(sorted(known))}. "
+                "TLS is ssl=verify-full; the password stands before the host"
             )
         unread = [name for name, said in found.query.items() if name.endswith(_COUNTS) and not str(said).isdecimal()]
         if unread:

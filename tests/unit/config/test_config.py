@@ -75,12 +75,13 @@ def test_issuers_come_from_the_file_and_from_the_environment_as_json(tmp_path: P
         ({"SYNCBRIDGE_DATABASE_URL": f"no url {SECRET}"}, "postgresql+asyncpg"),
         ({"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://user:{SECRET}@db:port/records"}, "HOST[:PORT]"),
         ({"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://user:{SECRET}@db:99999/records"}, "HOST[:PORT]"),
-        ({"SYNCBRIDGE_DATABASE_URL": f"{URL}?sslmode=require"}, "no such parameter: sslmode; there are direct_tls"),
+        ({"SYNCBRIDGE_DATABASE_URL": f"{URL}?sslmode=require"}, "no such parameter: 'sslmode'; there are direct_tls"),
         ({"SYNCBRIDGE_DATABASE_URL": f"{URL}?sslmode=require"}, "TLS is ssl=verify-full"),
         (
-            {"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://user:a@b?{SECRET}@db/records"},
-            "what follows ? (%3F in a password)",
+            {"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://user:a@b?{SECRET}=c@db/records"},
+            "in a password / is %2F and @ is %40",
         ),
+        ({"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://u:a/b@{SECRET}@db/records"}, "in a password / is %2F"),
         ({"SYNCBRIDGE_DATABASE_URL": f"{URL}?statement_cache_size=no"}, "a number for statement_cache_size"),
         (
             {"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://db/records?password={SECRET}"},
