@@ -127,6 +127,10 @@ sanitize: ## run the compiled core's tests under ASan and UBSan
 	  $(BIN)/pytest tests/twin tests/property -q -p no:xdist --timeout=600 $(ARGS)
 	@$(MAKE) setup
 
+.PHONY: nemesis
+nemesis: setup servers ## kill, freeze and cut off servers of a cluster under load, as root (an hour; ARGS="--rounds 1")
+	@$(BIN)/python -m tests.nemesis $(ARGS)
+
 # --- upkeep ---
 
 # Made with Python 3.11; what only its first releases need is named in pyproject.toml. Hashes of all platforms' files are
