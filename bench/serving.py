@@ -1,11 +1,12 @@
 """The servers that the benchmarks measure, each a process of its own: the whole service, and a bare picows program.
 
-    python -m bench.serving ours DIRECTORY ACCOUNTS SESSIONS_EACH SIZE_KIB
+    python -m bench.serving ours DIRECTORY ACCOUNTS SESSIONS_EACH SIZE_KIB [SETTINGS]
     python -m bench.serving bare
 
-SIZE_KIB 0 is the state that a session begins with. Says one line of JSON when it listens (port; for ours also accounts
-with their tokens and sessions). For each line that it then reads it answers with its own memory and processor time. It
-ends with its standard input.
+SIZE_KIB 0 is the state that a session begins with; SETTINGS is a JSON object with more, as ``{"redis_url": ...}``.
+Says one line of JSON when it listens (port; for ours also accounts with their tokens and sessions). For each empty line
+that it then reads it answers with its own memory and processor time; ``ACCOUNTS SESSIONS_EACH SIZE_KIB`` asks the
+service for more accounts. It ends with its standard input.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import gc
 import json
 import os
 import resource
+import secrets
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +30,14 @@ from bench.core_states import session_state
 from bench.sockless import UNBOUND
 from syncbridge.app import Service
 from syncbridge.config import Settings
-from syncbridge.core.ids import AccountId, SessionId
+from syncbridge.core.ids import AccountId, JsonObject, SessionId
 from syncbridge.core.session_types import SESSION_TYPES
+from syncbridge.errors import Unavailable
 from syncbridge.records.accounts import Account
 from syncbridge.telemetry import configure_logging
 
+TRIES = 5
+"""A database on a busy machine may take longer than people would wait."""
 READ_BUFFER_BYTES = 4096
 """What both servers begin with for each connection."""
 
@@ -78,19 +84,23 @@ def usage() -> dict[str, float]:
     }
 
 
-def say(answer: dict[str, Any]) -> None:
+def say(words: dict[str, Any]) -> None:
     """One line for the benchmark."""
-    print(json.dumps(answer), flush=True)
+    print(json.dumps(words), flush=True)
 
 
-async def answer_usage() -> None:
+async def answer(more: Callable[[int, int, int], Awaitable[dict[str, Any]]] | None = None) -> None:
     """Every line read is answered; returns when there are no more."""
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while await reader.readline():
-        gc.collect()
-        say(usage())
+    while line := await reader.readline():
+        words = line.split()
+        if words and more is not None:
+            say(await more(*map(int, words)))
+        else:
+            gc.collect()
+            say(usage())
 
 
 def settle_memory() -> None:
@@ -106,29 +116,55 @@ async def serve_bare() -> None:
     )
     settle_memory()
     say({"port": server.sockets[0].getsockname()[1], "accounts": []})
-    await answer_usage()
+    await answer()
     server.close()
 
 
-async def serve_ours(directory: str, accounts: int, sessions_each: int, size_kib: int) -> None:
+class Population:
+    """Accounts and sessions of a service, made on demand; no other process makes the same."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._prefix = secrets.token_hex(4)
+        self._count = 0
+
+    async def grow(self, accounts: int, sessions_each: int, size_kib: int) -> dict[str, Any]:
+        """So many more, with their tokens and sessions; several at once, for each may wait for a disk or a server."""
+        state = session_state(size_kib) if size_kib else SESSION_TYPES["breathing"].initial_state()
+        gate = asyncio.Semaphore(16)
+
+        async def one() -> dict[str, Any]:
+            async with gate:
+                for _ in range(TRIES):
+                    # Under a name of its own: what did not answer may have been done.
+                    self._count += 1
+                    with contextlib.suppress(Unavailable):
+                        return await self._add(f"{self._prefix}-{self._count}", sessions_each, state)
+            raise Unavailable("the records did not answer any of several times")
+
+        return {"accounts": await asyncio.gather(*(one() for _ in range(accounts)))}
+
+    async def _add(self, name: str, sessions_each: int, state: JsonObject) -> dict[str, Any]:
+        service, account = self._service, AccountId(f"acc-{name}")
+        await service.records.accounts.add(Account(account, f"{name}@example.com", 1), "none")
+        grant = await service.authority.begin(account)
+        sessions = [SessionId(f"ses-{name}-{place}") for place in range(sessions_each)]
+        for session in sessions:
+            await service.sessions.create(
+                account=account, session=session, kind="breathing", title="", state=state, device=""
+            )
+        return {"token": grant.access_token, "sessions": sessions}
+
+
+async def serve_ours(directory: str, first: tuple[int, int, int], further: dict[str, Any]) -> None:
     configure_logging("error", "json")
-    settings = Settings(port=0, data_dir=Path(directory), plans={"standard": UNBOUND})
-    state = session_state(size_kib) if size_kib else SESSION_TYPES["breathing"].initial_state()
-    told = []
+    settings = Settings(port=0, data_dir=Path(directory), plans={"standard": UNBOUND}, **further)
     async with Service.running(settings) as service:
-        for number in range(accounts):
-            account = AccountId(f"acc-{number}")
-            await service.records.accounts.add(Account(account, f"{number}@example.com", 1), "none")
-            grant = await service.authority.begin(account)
-            sessions = [SessionId(f"ses-{number}-{place}") for place in range(sessions_each)]
-            for session in sessions:
-                await service.sessions.create(
-                    account=account, session=session, kind="breathing", title="", state=state, device=""
-                )
-            told.append({"token": grant.access_token, "sessions": sessions})
+        population = Population(service)
+        told = await population.grow(*first)
         settle_memory()
-        say({"port": service.server.port, "accounts": told})
-        await answer_usage()
+        say({"port": service.server.port, **told})
+        await answer(population.grow)
 
 
 def main(words: list[str]) -> None:
@@ -136,7 +172,8 @@ def main(words: list[str]) -> None:
         if words[0] == "bare":
             runner.run(serve_bare())
         else:
-            runner.run(serve_ours(words[1], int(words[2]), int(words[3]), int(words[4])))
+            first = int(words[2]), int(words[3]), int(words[4])
+            runner.run(serve_ours(words[1], first, json.loads(words[5]) if words[5:] else {}))
 
 
 if __name__ == "__main__":

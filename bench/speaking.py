@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -17,6 +18,8 @@ from typing import Any
 
 import msgspec
 import picows
+
+from bench.sockless import edits
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 120.0
@@ -32,10 +35,11 @@ class ServerProcess:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, *words: object) -> AsyncIterator[ServerProcess]:
+    async def running(cls, *words: object, core: int | None = None) -> AsyncIterator[ServerProcess]:
+        """``core`` is the only one that it runs on."""
+        pinned = () if core is None else ("taskset", "--cpu-list", str(core))
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "bench.serving", *map(str, words)),
+            *(*pinned, sys.executable, "-m", "bench.serving", *map(str, words)),
             cwd=ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -53,10 +57,23 @@ class ServerProcess:
                 process.kill()
                 await process.wait()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def usage(self) -> dict[str, float]:
         """See `bench.serving.usage`."""
+        return await self._ask(b"\n")
+
+    async def grow(self, accounts: int, sessions_each: int, size_kib: int) -> list[dict[str, Any]]:
+        """More accounts, each with a token and so many sessions."""
+        told: list[dict[str, Any]] = (await self._ask(b"%d %d %d\n" % (accounts, sessions_each, size_kib)))["accounts"]
+        self.accounts += told
+        return told
+
+    async def _ask(self, line: bytes) -> dict[str, Any]:
         assert self._process.stdin is not None
-        self._process.stdin.write(b"\n")
+        self._process.stdin.write(line)
         return await _line_of(self._process)
 
 
@@ -75,6 +92,7 @@ class Line(picows.WSListener):
     def __init__(self) -> None:
         self.heard = 0
         self.heard_bytes = 0
+        self.last = b""
         self.frames: list[bytes] | None = None
         self.on_text: Callable[[bytes], None] | None = None
         self.is_gone = False
@@ -95,6 +113,7 @@ class Line(picows.WSListener):
         if frame.msg_type is not picows.WSMsgType.TEXT:
             return
         text = frame.get_payload_as_bytes()
+        self.last = text
         self.heard_bytes += len(text)
         # Several entries may come as one message; each begins with its version.
         self.heard += text.count(b'{"version":') if text.startswith(b'{"type":"entries"') else 1
@@ -136,6 +155,24 @@ async def joined(port: int, token: str, device: str, session: str, **options: in
 encode = msgspec.json.Encoder().encode
 
 
+def pushes_of(session: str, count: int, first_seq: int, window: int) -> list[bytes]:
+    """A device's next pushes; each on the version that its window lets it know."""
+    frames = []
+    for number, ops in enumerate(edits(count, int(time.time() * 1000))):
+        seq = first_seq + number
+        push: dict[str, Any] = {
+            "type": "push",
+            "session": session,
+            "seq": seq,
+            "base": max(1, seq - min(number, window - 1)),
+            "ops": ops,
+        }
+        if ops[0]["path"] == "/playhead":
+            push["intent"] = "seek"
+        frames.append(encode(push))
+    return frames
+
+
 async def until(condition: Callable[[], bool], what: str) -> None:
     """``condition`` holds; fails when it does not in time."""
     loop = asyncio.get_running_loop()
@@ -149,30 +186,30 @@ class Group:
     """One that pushes, and four that follow it. It holds ``window`` pushes in flight until its frames are said."""
 
     def __init__(self, pusher: Line, followers: list[Line], window: int) -> None:
-        self._pusher = pusher
-        self._followers = followers
+        self.pusher = pusher
+        self.followers = followers
         self._window = window
         self._frames: Iterator[bytes] = iter(())
         self._expected = 0
         pusher.on_text = self._on_answer
 
     def begin(self, frames: list[bytes]) -> None:
-        for line in (self._pusher, *self._followers):
+        for line in (self.pusher, *self.followers):
             line.heard = line.heard_bytes = 0
         self._expected = len(frames)
         self._frames = iter(frames)
         for frame in islice(self._frames, self._window):
-            self._pusher.say(frame)
+            self.pusher.say(frame)
 
     @property
     def is_done(self) -> bool:
         """Every push is answered, and every follower has heard of each."""
-        return all(line.heard >= self._expected for line in (self._pusher, *self._followers))
+        return all(line.heard >= self._expected for line in (self.pusher, *self.followers))
 
     def missing(self) -> str:
-        return f"heard {[line.heard for line in (self._pusher, *self._followers)]} of {self._expected}"
+        return f"heard {[line.heard for line in (self.pusher, *self.followers)]} of {self._expected}"
 
     def _on_answer(self, _text: bytes) -> None:
         frame = next(self._frames, None)
         if frame is not None:
-            self._pusher.say(frame)
+            self.pusher.say(frame)

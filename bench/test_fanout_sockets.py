@@ -24,8 +24,7 @@ import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.conftest import Bench
-from bench.sockless import edits
-from bench.speaking import Group, Line, ServerProcess, encode, joined, until
+from bench.speaking import Group, Line, ServerProcess, joined, pushes_of, until
 
 GROUPS = 48
 """So many that a group's way to the disk is hidden behind the others' work, as in a service with users."""
@@ -56,24 +55,6 @@ class Side:
         self.rates.append(pushes / took_s)
         self.cpu_us.append((after["cpu_s"] - before["cpu_s"]) / pushes * 1e6)
         self.pushed += count
-
-
-def pushes_of(session: str, count: int, first_seq: int, window: int) -> list[bytes]:
-    """A device's next pushes; each on the version that its window lets it know."""
-    frames = []
-    for number, ops in enumerate(edits(count, int(time.time() * 1000))):
-        seq = first_seq + number
-        push: dict[str, Any] = {
-            "type": "push",
-            "session": session,
-            "seq": seq,
-            "base": max(1, seq - min(number, window - 1)),
-            "ops": ops,
-        }
-        if ops[0]["path"] == "/playhead":
-            push["intent"] = "seek"
-        frames.append(encode(push))
-    return frames
 
 
 async def connect_ours(side: Side) -> None:
