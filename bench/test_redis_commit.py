@@ -21,10 +21,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bench.committing import SESSIONS, SNAPSHOT_EVERY, Side, Standing
 from bench.conftest import Bench
 from deploy.local.redis import RedisServer
-from syncbridge.adapters.cluster.log.commits import Committer
 from syncbridge.adapters.cluster.keys import session_keys
 from syncbridge.adapters.cluster.link.link import RedisLink
 from syncbridge.adapters.cluster.link.script import load
+from syncbridge.adapters.cluster.log.commits import Committer
 from syncbridge.adapters.cluster.log.store import RedisStore
 from syncbridge.ports import Submission
 
