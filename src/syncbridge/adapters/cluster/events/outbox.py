@@ -20,9 +20,10 @@ from syncbridge.adapters.cluster.keys import SLOTS, changed_key, outbox_key, rel
 from syncbridge.adapters.cluster.link.link import RedisLink
 from syncbridge.adapters.cluster.link.replies import Answer, Failure
 from syncbridge.adapters.cluster.link.script import Script, load
+from syncbridge.adapters.cluster.log.stored import pack_change, read_change
 from syncbridge.core.entry import Txn
 from syncbridge.core.facts import Change, Fact, decode_fact, encode_fact, facts
-from syncbridge.core.ids import AccountId, SessionId
+from syncbridge.core.ids import SessionId
 from syncbridge.errors import Unavailable
 from syncbridge.ports import Backlog, Waiting
 
@@ -141,7 +142,7 @@ class RedisOutbox:
         args = [self._holder, b"%d" % waiting.fence, b"%d" % len(told)]
         args += [waiting.places[index].encode() for index in told]
         for change in changes:
-            args += [change.session.encode(), _packed(change)]
+            args += [change.session.encode(), pack_change(change)]
         answer = await self._run(_settle, (outbox_key(slot), changed_key(slot), relay_key(slot)), args)
         if answer != 1:
             self._held.discard(slot)
@@ -207,18 +208,9 @@ def _fact(body: bytes) -> Fact | None:
         return None
 
 
-def _change(session: bytes, value: bytes) -> Change | None:
-    """A range as the commit's script keeps it."""
+def _change(session: bytes, packed: bytes) -> Change | None:
     try:
-        first, last, since, at, epoch, account = value.decode().split(" ", 5)
-        names = SessionId(session.decode()), AccountId(account), epoch
-        return Change(*names, int(first), int(last), int(since), int(at))
+        return read_change(SessionId(session.decode()), packed)
     except ValueError:
         _log.error("event not read", outbox="sessions", reason="a change is not as it was written")
         return None
-
-
-def _packed(change: Change) -> bytes:
-    """The very bytes that `_change` was made of."""
-    numbers = f"{change.first} {change.last} {change.since} {change.at}"
-    return f"{numbers} {change.epoch} {change.account}".encode()

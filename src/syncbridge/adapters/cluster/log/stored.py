@@ -129,6 +129,12 @@ def read_change(session: SessionId, packed: bytes) -> Change:
     return Change(session, AccountId(account), epoch, int(first), int(last), int(since), int(at))
 
 
+def pack_change(change: Change) -> bytes:
+    """The very bytes that `read_change` made it of: the outbox removes what is still as it was told."""
+    numbers = f"{change.first} {change.last} {change.since} {change.at}"
+    return f"{numbers} {change.epoch} {change.account}".encode()
+
+
 def text(raw: Any) -> str:
     """A name that Redis holds as bytes. Raises Damage."""
     try:
