@@ -232,3 +232,14 @@ async def test_what_cannot_be_read_is_said_and_holds_up_nobody(link: RedisLink, 
     await leave(link, prefix, 2)
     assert (await taken(outbox)).facts == [fact(prefix, 2)]
     assert (await outbox.look()).dropped == 1
+
+
+async def test_a_range_that_cannot_be_read_is_said_and_holds_up_nobody(link: RedisLink, prefix: str) -> None:
+    outbox = outbox_at(link, "one")
+    key = changed_key(slot_for(prefix)).decode()
+    await command(link, "HSET", key, f"{prefix}-b", "not a range", is_write=True)
+    await command(link, "HSET", key, f"{prefix}-c", "1 2 3 x e0 ann", is_write=True)
+    await leave(link, prefix, 2)
+    assert (await taken(outbox)).facts == [fact(prefix, 2)]
+    assert (await outbox.look()).dropped == 2
+    assert await command(link, "HLEN", key) == 0
