@@ -10,6 +10,7 @@ from pathlib import Path
 import aio_pika
 import pytest
 from aiormq.abc import FieldTable
+from yarl import URL
 
 from deploy.local.rabbitmq import Rabbit
 from syncbridge.adapters.cluster.events.broker import EXCHANGE, UNROUTED, RabbitBroker
@@ -149,6 +150,15 @@ async def count_in(rabbit: Rabbit, queue: str) -> int:
         channel = await connection.channel()
         declared = await channel.declare_queue(queue, passive=True)
         return declared.declaration_result.message_count or 0
+
+
+@pytest.mark.parametrize("wrong", ["password", "vhost"])
+async def test_a_log_in_that_is_refused_is_told_as_such_and_without_the_password(rabbit: Rabbit, wrong: str) -> None:
+    url = URL(rabbit.url).with_password("canary") if wrong == "password" else URL(rabbit.url).with_path("/canary")
+    with pytest.raises(NotTold) as caught:
+        await RabbitBroker(str(url), "urn:test").connect()
+    assert caught.value.reason == "refused"
+    assert "canary" not in str(caught.value)
 
 
 async def test_an_exchange_that_an_operator_made_otherwise_is_used_and_returns_what_nobody_takes(

@@ -22,7 +22,12 @@ from aio_pika.exceptions import (
     DeliveryError,
     PublishError,
 )
-from aiormq.exceptions import ChannelAccessRefused
+from aiormq.exceptions import (
+    AuthenticationError,
+    ChannelAccessRefused,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
 from yarl import URL
 
 from syncbridge.adapters.cluster.trust import trusting
@@ -93,6 +98,10 @@ class RabbitBroker:
         except ChannelAccessRefused as error:
             await self.close()
             raise NotTold("refused", "the user may not declare or use the exchange") from error
+        except (AuthenticationError, ProbableAuthenticationError, InvalidFrameError) as error:
+            # InvalidFrameError: the library says so when a close comes where the vhost should be opened.
+            await self.close()
+            raise NotTold("refused", "wrong user or password, or the vhost is not there or not the user's") from error
         except (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, ValueError) as error:
             await self.close()
             # Its class, not its text: that may hold the address with the password.
