@@ -33,6 +33,8 @@ _DATABASES = {
             "port",
             "prepared_statement_cache_size",
             "ssl",
+            "sslmode",
+            "sslrootcert",
             "statement_cache_size",
             "target_session_attrs",
         }
@@ -216,7 +218,7 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(
                 f"no such parameter: {', '.join(map(repr, unknown))}; there are {', '.join(sorted(known))}. "
-                "TLS is ssl=verify-full; the password stands before the host"
+                "The password stands before the host"
             )
         unread = [name for name, said in found.query.items() if name.endswith(_COUNTS) and not str(said).isdecimal()]
         if unread:

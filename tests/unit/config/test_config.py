@@ -75,8 +75,7 @@ def test_issuers_come_from_the_file_and_from_the_environment_as_json(tmp_path: P
         ({"SYNCBRIDGE_DATABASE_URL": f"no url {SECRET}"}, "postgresql+asyncpg"),
         ({"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://user:{SECRET}@db:port/records"}, "HOST[:PORT]"),
         ({"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://user:{SECRET}@db:99999/records"}, "HOST[:PORT]"),
-        ({"SYNCBRIDGE_DATABASE_URL": f"{URL}?sslmode=require"}, "no such parameter: 'sslmode'; there are direct_tls"),
-        ({"SYNCBRIDGE_DATABASE_URL": f"{URL}?sslmode=require"}, "TLS is ssl=verify-full"),
+        ({"SYNCBRIDGE_DATABASE_URL": f"{URL}?sslcert=c.pem"}, "no such parameter: 'sslcert'; there are direct_tls"),
         (
             {"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://user:a@b?{SECRET}=c@db/records"},
             "in a password / is %2F and @ is %40",
@@ -85,7 +84,7 @@ def test_issuers_come_from_the_file_and_from_the_environment_as_json(tmp_path: P
         ({"SYNCBRIDGE_DATABASE_URL": f"{URL}?statement_cache_size=no"}, "a number for statement_cache_size"),
         (
             {"SYNCBRIDGE_DATABASE_URL": f"postgresql+asyncpg://db/records?password={SECRET}"},
-            "the password stands before the host",
+            "The password stands before the host",
         ),
         (
             {"SYNCBRIDGE_REDIS_URL": f"http://user:{SECRET}@redis"},
