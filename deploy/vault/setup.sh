@@ -26,15 +26,18 @@ has auth approle/ || "$vault" auth enable approle
 # -- the signing key, as the operators' handbook writes it --------------------------------------------------------------
 has secrets secret/ || "$vault" secrets enable -path=secret -version=2 kv
 if ! "$vault" kv metadata get -mount=secret harmonyflow/jwt >/dev/null 2>&1; then
-  "$vault" kv put -mount=secret harmonyflow/jwt signing_key="$(openssl rand -base64 32)"
+  # Secrets go in by standard input: what stands in a command's words, everybody on the machine can read (ps).
+  key="$(openssl rand -base64 32)"
+  printf '%s' "$key" | "$vault" kv put -mount=secret harmonyflow/jwt signing_key=-
 fi
 
 # -- users of the database, an hour each, a day at the most -------------------------------------------------------------
 if [ -n "${DATABASE_ADMIN_URL:-}" ]; then
   has secrets database/ || "$vault" secrets enable database
   # The users inherit from the owner of the tables, and act as it: what one made, the next one may change.
-  "$vault" write database/config/harmonyflow plugin_name=postgresql-database-plugin allowed_roles=syncbridge \
-    connection_url="$DATABASE_ADMIN_URL" username="$DATABASE_ADMIN_USER" password="$DATABASE_ADMIN_PASSWORD"
+  printf '%s' "$DATABASE_ADMIN_PASSWORD" | "$vault" write database/config/harmonyflow \
+    plugin_name=postgresql-database-plugin allowed_roles=syncbridge \
+    connection_url="$DATABASE_ADMIN_URL" username="$DATABASE_ADMIN_USER" password=-
   "$vault" write database/roles/syncbridge db_name=harmonyflow \
     default_ttl="${DATABASE_TTL:-1h}" max_ttl="${DATABASE_MAX_TTL:-24h}" \
     creation_statements="CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}' \
