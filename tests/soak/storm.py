@@ -38,25 +38,31 @@ class Storm:
         backoff = Backoff(random.random)
         while True:
             try:
-                client = await RawClient.upgraded(self._port)
+                client = await self._try_to_come(token, session, name)
             except (ConnectionError, asyncio.IncompleteReadError):
                 # The node takes only so many newcomers, and forgets the oldest: as of any connection that is cut.
                 self.cut += 1
                 await asyncio.sleep(backoff.failed() / 1000)
                 continue
-            say(client, type="hello", token=token, device={"id": name})
-            answer = await hear(client, "welcome", "error")
-            if answer["type"] == "welcome":
-                break
+            if isinstance(client, RawClient):
+                self.resumed_s.append(time.monotonic() - self._began_at)
+                return client
+            self.refused += 1
+            await asyncio.sleep(backoff.failed(least_ms=client) / 1000)
+
+    async def _try_to_come(self, token: str, session: str, name: str) -> RawClient | int:
+        """The connection that follows the session, or how long to wait before another one, in ms."""
+        client = await RawClient.upgraded(self._port)
+        say(client, type="hello", token=token, device={"id": name})
+        answer = await hear(client, "welcome", "error")
+        if answer["type"] == "error":
             assert answer["retry"] == "later", answer
             assert answer["code"] != "busy" or answer["retry_after_ms"] > 0, answer
-            self.refused += 1
             await client.__aexit__()
-            await asyncio.sleep(backoff.failed(least_ms=answer["retry_after_ms"]) / 1000)
+            return int(answer["retry_after_ms"])
         say(client, type="join", session=session)
         joined = await hear(client, "joined", "error")
         assert joined["type"] == "joined", joined
-        self.resumed_s.append(time.monotonic() - self._began_at)
         return client
 
 
