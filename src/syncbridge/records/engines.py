@@ -95,18 +95,22 @@ def postgres_engine(
 
 
 def tls_of(url: URL) -> tuple[URL, dict[str, Any]]:
-    """The URL without libpq's `sslmode` and `sslrootcert`, and what the driver is told in their place.
+    """The URL without a word of TLS, and what the driver is told in its place.
 
-    The driver knows neither by these names, and looks for authorities in its user's home alone. Who names an authority
-    and no mode means `verify-full`: the certificate is one of its, and for this host. `verify-full` and `verify-ca`
-    without an authority trust the system's. The file is read now. Raises Unavailable naming what is wrong.
+    The mode is libpq's `sslmode`, or the driver's `ssl`; `sslrootcert` names the authority, which the driver would look
+    for in its user's home alone. Who names one and no mode means `verify-full`: the certificate is one of its, and for
+    this host. `verify-full` and `verify-ca` without one trust the system's. The file is read now.
+
+    Raises Unavailable naming what is wrong.
     """
     query = dict(url.query)
-    mode, authorities = query.pop("sslmode", None), query.pop("sslrootcert", None)
-    if mode is None and authorities is None:
+    modes = [query.pop(name) for name in ("sslmode", "ssl") if name in query]
+    authorities = query.pop("sslrootcert", None)
+    if not modes and authorities is None:
         return url, {}
-    if mode not in (None, *SSL_MODES) or not isinstance(authorities, str | None):
-        raise Unavailable(f"database_url: expected sslmode one of {', '.join(SSL_MODES)}, and one sslrootcert.")
+    mode = modes[0] if modes else None
+    if len(modes) > 1 or mode not in (None, *SSL_MODES) or not isinstance(authorities, str | None):
+        raise Unavailable(f"database_url: expected one sslmode of {', '.join(SSL_MODES)}, and one sslrootcert.")
     plain = url.set(query=query)
     if mode in SSL_MODES[:3] or (mode == "require" and authorities is None):
         return plain, {"ssl": mode}

@@ -72,6 +72,7 @@ async def answer(url: str) -> bool | Reason:
         ("localhost", "sslmode=verify-full", "untrusted"),
         ("127.0.0.1", "sslmode=require", True),
         ("127.0.0.1", "sslmode=disable", False),
+        ("127.0.0.1", "ssl=disable", False),
         ("127.0.0.1", "", True),
     ],
 )
@@ -85,7 +86,8 @@ async def test_a_server_is_talked_to_as_far_as_it_is_trusted(
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("sslmode=always", "sslmode one of disable, allow"),
+        ("sslmode=always", "one sslmode of disable, allow"),
+        ("ssl=disable&sslmode=require", "one sslmode"),
         ("sslrootcert=/no/such/file", "/no/such/file cannot be read: No such file"),
         ("sslrootcert=/dev/null", "/dev/null holds no certificate"),
         ("sslrootcert=/a&sslrootcert=/b", "one sslrootcert"),

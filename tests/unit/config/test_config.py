@@ -34,7 +34,13 @@ def test_environment_wins_over_file_and_file_over_default(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "tail",
-    ["", "?ssl=verify-full", "?prepared_statement_cache_size=0&statement_cache_size=0", "?host=a:5432&host=b:5432"],
+    [
+        "",
+        "?ssl=verify-full",
+        "?sslmode=verify-full&sslrootcert=ca.pem",
+        "?prepared_statement_cache_size=0&statement_cache_size=0",
+        "?host=a:5432&host=b:5432",
+    ],
 )
 def test_a_database_url_takes_what_its_driver_does(tail: str) -> None:
     assert load(environment={"SYNCBRIDGE_DATABASE_URL": URL + tail}).records_url == URL + tail
