@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from syncbridge.adapters.cluster.vault.client import VaultClient
 
 START_AGAIN_S: Final = 0.5
-Purpose = Literal["service", "command", "records", "redis"]
+Purpose = Literal["service", "command", "records", "redis", "amqp"]
 """Who asks: a service wants every secret, and waits for them; a command the keys and the way to the records, now; who
-only looks at the records, or at Redis, that way alone, so that a Vault that is away is in the way of nothing else."""
-_LOOKING: Final = ("records", "redis")
+only looks at one back end, the way to it alone, so that a Vault that is away is in the way of nothing else."""
+_LOOKING: Final = ("records", "redis", "amqp")
 _log = structlog.get_logger("syncbridge.secrets")
 
 
@@ -82,7 +82,8 @@ async def open_secrets(
         if purpose not in _LOOKING:
             _open_keys(settings, secrets, overlap, clock)
         _open_passwords(settings, secrets, purpose)
-        needed = {"records": settings.vault.database_role, "redis": settings.vault.redis_path}
+        vault = settings.vault
+        needed = {"records": vault.database_role, "redis": vault.redis_path, "amqp": vault.amqp_path}
         if settings.vault_addr and needed.get(purpose, "all"):
             await _open_vault(settings, secrets, stack, overlap, clock, purpose)
     except SecretFault as fault:
@@ -116,11 +117,15 @@ def _open_keys(settings: Settings, secrets: Secrets, overlap: Overlap, clock: Cl
 
 
 def _open_passwords(settings: Settings, secrets: Secrets, purpose: Purpose) -> None:
-    files = {"database": settings.database_password_file}
-    if purpose == "redis":
-        files = {"redis": settings.redis_password_file}
-    elif purpose == "service":
-        files |= {"redis": settings.redis_password_file, "amqp": settings.amqp_password_file}
+    files = {
+        "database": settings.database_password_file,
+        "redis": settings.redis_password_file,
+        "amqp": settings.amqp_password_file,
+    }
+    if purpose in ("redis", "amqp"):
+        files = {purpose: files[purpose]}
+    elif purpose != "service":
+        files = {"database": files["database"]}
     for name, file in files.items():
         if file is not None:
             source = FileCredentials(name, _user(settings, name), file)
@@ -157,7 +162,7 @@ async def _open_vault(
             f"vault kv put -mount={rules.kv_mount} {rules.jwt_path} {rules.jwt_field}=$(openssl rand -base64 32)"
         )
         secrets.retire_keys = f"vault kv delete -mount={rules.kv_mount} -versions=OLD {rules.jwt_path}"
-    if rules.database_role and purpose != "redis":
+    if rules.database_role and purpose not in ("redis", "amqp"):
         database = DatabaseCredentials(client, rules.database_mount, rules.database_role)
         secrets.database = database
         kept.append(database)

@@ -12,11 +12,16 @@ from syncbridge.doctor.records import WallClock
 from syncbridge.secret_sources import open_secrets
 
 if TYPE_CHECKING:
+    from syncbridge.adapters.cluster.events.inspection import InspectedBroker
     from syncbridge.adapters.cluster.link.inspection import Inspected
 
 CHECK = "backends"
 REDIS = "redis"
+RABBITMQ = "rabbitmq"
 SLOTS = 16_384
+PUBSUB_BYTES_MIN = 8 << 20
+"""What a node may be behind before Redis cuts it off: some hundred of the largest messages, a second of a busy one."""
+CLOCK_OFF_MS_MAX = 1_000
 
 
 def check_backends(settings: Settings) -> Iterator[Finding]:
@@ -94,6 +99,32 @@ def _of_one(server: Inspected, acks: str) -> Iterator[Finding]:
             "A restart empties it; what nodes and the records do not hold is lost.",
             "CONFIG SET appendonly yes, and in its configuration",
         )
+    wanted = int(settings.get("min-replicas-to-write", "0"))
+    if server.role == "master" and wanted > server.replicas:
+        yield problem(
+            REDIS,
+            f"{at}: min-replicas-to-write is {wanted}, and it has {server.replicas}",
+            "It takes no change. Each commit checks its replicas by itself.",
+            "CONFIG SET min-replicas-to-write 0, and in its configuration",
+        )
+    buffer = _pubsub_bytes_max(settings)
+    if buffer is not None and (buffer == 0 or buffer < PUBSUB_BYTES_MIN):
+        yield warning(
+            REDIS,
+            f"{at}: client-output-buffer-limit of pubsub is {buffer or 'unbounded'}",
+            "A node that stands still fills its memory."
+            if buffer == 0
+            else "A node that reads a moment late is cut off, and reads everything again.",
+            'CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60", and in its configuration',
+        )
+    if abs(server.clock_off_ms) > CLOCK_OFF_MS_MAX:
+        yield warning(
+            REDIS,
+            f"{at}: its clock is {abs(server.clock_off_ms) / 1000:.1f} s "
+            f"{'ahead of' if server.clock_off_ms > 0 else 'behind'} this machine's",
+            "No order is told by clocks, but times in logs, and what ends by time, are off by that.",
+            "let both follow a time server (chronyc tracking)",
+        )
     if server.role == "master" and not server.replicas and acks == "replicated":
         yield warning(
             REDIS,
@@ -108,3 +139,49 @@ def _of_one(server: Inspected, acks: str) -> Iterator[Finding]:
             "Sessions in the other slots are unavailable.",
             f"redis-cli --cluster fix {at}",
         )
+
+
+def _pubsub_bytes_max(settings: dict[str, str]) -> int | None:
+    """The hard limit; 0: none. None where the server does not tell."""
+    words = settings.get("client-output-buffer-limit", "").split()
+    return int(words[words.index("pubsub") + 1]) if "pubsub" in words else None
+
+
+async def check_rabbitmq(settings: Settings) -> list[Finding]:
+    """Whether the broker lets us in, and whether anybody takes what it is told."""
+    if settings.amqp_url is None:
+        return []
+    from syncbridge.adapters.cluster.events.inspection import inspect_broker
+    from syncbridge.adapters.cluster.trust import CannotTrust
+
+    async with AsyncExitStack() as stack:
+        secrets = await open_secrets(settings, stack, clock=WallClock(), purpose="amqp")
+        try:
+            broker = await inspect_broker(
+                settings.amqp_url.get_secret_value(), secrets.amqp, ca_file=str(settings.amqp_ca_file or "")
+            )
+        except CannotTrust as error:
+            return [problem(RABBITMQ, f"amqp_ca_file: {error}", "No node can start.", "correct amqp_ca_file")]
+    return [judged_broker(broker)]
+
+
+def judged_broker(broker: InspectedBroker) -> Finding:
+    """The finding about the broker."""
+    at = broker.address
+    if broker.fault:
+        return warning(
+            RABBITMQ,
+            f"{at}: {broker.fault}",
+            "Events wait in the outbox until it is reached; sessions do not notice.",
+            "start it, or correct amqp_url and its credentials",
+        )
+    if not broker.has_exchange:
+        return ok(RABBITMQ, f"{at}: it lets us in; the first node makes the exchange")
+    if broker.unrouted:
+        return warning(
+            RABBITMQ,
+            f"{at}: {broker.unrouted} events that no queue asked for",
+            "They wait in harmonyflow.unrouted for seven days, the newest 100,000.",
+            "bind a consumer's queue to the exchange harmonyflow.events, or purge harmonyflow.unrouted",
+        )
+    return ok(RABBITMQ, f"{at}: the exchange is there, and every event is taken")

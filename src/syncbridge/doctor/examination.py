@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 from syncbridge.config import Settings
-from syncbridge.doctor.backends import check_backends, check_redis
+from syncbridge.doctor.backends import check_backends, check_rabbitmq, check_redis
 from syncbridge.doctor.certificates import check_certificate
 from syncbridge.doctor.clock import check_clock
 from syncbridge.doctor.configuration import check_configuration
@@ -35,6 +35,7 @@ async def examine(settings: Settings, url: str | None = None, *, asks_issuers: b
         findings += _made("storage", lambda: check_storage(settings))
     findings += await _awaited("secrets", check_secrets(settings))
     findings += await _awaited("redis", check_redis(settings))
+    findings += await _awaited("rabbitmq", check_rabbitmq(settings))
     findings += await _awaited("records", check_records(settings))
     if asks_issuers:
         findings += await _awaited("issuers", check_issuers(settings))

@@ -12,8 +12,10 @@ import pytest
 from aiormq.abc import FieldTable
 from yarl import URL
 
+from deploy.local.process import free_port
 from deploy.local.rabbitmq import Rabbit
 from syncbridge.adapters.cluster.events.broker import EXCHANGE, UNROUTED, RabbitBroker
+from syncbridge.adapters.cluster.events.inspection import inspect_broker
 from syncbridge.adapters.cluster.events.relay import Relay, RelayRules
 from syncbridge.adapters.embedded import SqliteStore
 from syncbridge.core.facts import FACT_KINDS
@@ -247,3 +249,23 @@ async def test_over_tls_only_a_broker_with_a_trusted_certificate_is_told(rabbit:
     with pytest.raises(NotTold) as caught:
         await stranger.connect()
     assert (caught.value.reason, "guest" in str(caught.value)) == ("away", False)
+
+
+async def test_an_onlooker_is_told_what_no_queue_asked_for_and_makes_nothing(rabbit: Rabbit) -> None:
+    found = await inspect_broker(rabbit.url)
+    assert (found.fault, found.has_exchange, found.unrouted) == ("", False, 0)
+    assert not (await inspect_broker(rabbit.url)).has_exchange
+    broker = broker_of(rabbit)
+    await broker.connect()
+    for number in range(3):
+        await broker.tell(fact("ses_1", number))
+    await broker.close()
+    found = await inspect_broker(rabbit.url)
+    assert (found.fault, found.has_exchange, found.unrouted) == ("", True, 3)
+
+
+async def test_an_onlooker_says_why_the_broker_does_not_let_it_in_and_no_password(rabbit: Rabbit) -> None:
+    wrong = await inspect_broker(rabbit.url, FixedCredentials("guest", "wrong-password"))
+    nobody = await inspect_broker(f"amqp://guest:guest@127.0.0.1:{free_port()}/")
+    assert (wrong.fault, "wrong-password" in str(wrong)) == ("ProbableAuthenticationError", False)
+    assert nobody.fault

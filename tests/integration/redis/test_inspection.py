@@ -22,6 +22,9 @@ async def test_a_single_server_tells_how_it_is_set_up(redis_server: RedisServer)
     assert found.version.startswith("7.")
     assert found.settings["appendonly"] == "no"
     assert found.settings["maxmemory-policy"] == "noeviction"
+    assert found.settings["min-replicas-to-write"] == "0"
+    assert "pubsub" in found.settings["client-output-buffer-limit"]
+    assert found.clock_off_ms == 0, "the very same clock"
     assert found.cluster_state == ""
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 import pytest
 
+from syncbridge.adapters.cluster.events.inspection import InspectedBroker
 from syncbridge.adapters.cluster.link.inspection import Inspected
 from syncbridge.config import Settings
-from syncbridge.doctor.backends import check_backends, judged
+from syncbridge.doctor.backends import check_backends, check_rabbitmq, check_redis, judged, judged_broker
+from syncbridge.doctor.findings import Finding
 
+BUFFERS, OTHERS = "client-output-buffer-limit", "normal 0 0 0 slave 268435456 67108864 60"
 SOUND = Inspected(
     "10.0.0.1:6379",
     version="7.0.15",
@@ -50,6 +55,15 @@ def test_acknowledgements_without_a_replica_are_told() -> None:
         ({"version": "6.2.1"}, "problem", "Redis 6.2.1"),
         ({"settings": {"maxmemory-policy": "allkeys-lru"}}, "problem", "maxmemory-policy is allkeys-lru"),
         ({"settings": {"appendonly": "no"}}, "warning", "appendonly is no"),
+        ({"settings": {"min-replicas-to-write": "1"}}, "ok", "7.0.15"),
+        ({"settings": {"min-replicas-to-write": "2"}}, "problem", "min-replicas-to-write is 2, and it has 1"),
+        ({"settings": {"min-replicas-to-write": "2"}, "role": "slave"}, "ok", "slave"),
+        ({"settings": {BUFFERS: f"{OTHERS} pubsub 33554432 8388608 60"}}, "ok", "7.0.15"),
+        ({"settings": {BUFFERS: f"{OTHERS} pubsub 0 0 0"}}, "warning", "pubsub is unbounded"),
+        ({"settings": {BUFFERS: f"{OTHERS} pubsub 65536 0 0"}}, "warning", "pubsub is 65536"),
+        ({"clock_off_ms": 1_000}, "ok", "7.0.15"),
+        ({"clock_off_ms": 1_500}, "warning", "1.5 s ahead of this machine's"),
+        ({"clock_off_ms": -86_400_000}, "warning", "86400.0 s behind this machine's"),
         ({"replicas": 0}, "warning", "a primary without a replica"),
         ({"cluster_state": "fail"}, "problem", "the cluster is fail"),
         ({"slots": 10_923}, "problem", "10923 of 16384"),
@@ -66,3 +80,30 @@ def test_a_server_is_judged_by_what_it_says_of_itself(change: dict[str, object],
 def test_a_lone_primary_is_right_where_that_is_meant() -> None:
     (found,) = judged([msgspec.structs.replace(SOUND, replicas=0)], acks="local")
     assert found.severity == "ok"
+
+
+@pytest.mark.parametrize(
+    ("change", "severity", "said"),
+    [
+        ({}, "ok", "every event is taken"),
+        ({"has_exchange": False}, "ok", "the first node makes the exchange"),
+        ({"unrouted": 7}, "warning", "7 events that no queue asked for"),
+        ({"fault": "ConnectionRefusedError"}, "warning", "ConnectionRefusedError"),
+    ],
+)
+def test_a_broker_is_judged_by_who_takes_what_it_is_told(change: dict[str, object], severity: str, said: str) -> None:
+    found = judged_broker(msgspec.structs.replace(InspectedBroker("h:5672", has_exchange=True), **change))
+    assert found.severity == severity
+    assert said in found.found
+    assert (found.remedy == "") == (severity == "ok")
+
+
+@pytest.mark.parametrize(
+    ("key", "scheme", "check"), [("redis", "rediss", check_redis), ("amqp", "amqps", check_rabbitmq)]
+)
+async def test_a_file_that_names_no_authority_is_a_problem(
+    key: str, scheme: str, check: Callable[[Settings], Awaitable[list[Finding]]]
+) -> None:
+    named = {f"{key}_url": f"{scheme}://127.0.0.1:1", f"{key}_ca_file": "/dev/null"}
+    (found,) = await check(Settings.model_validate(named))
+    assert (found.severity, found.found) == ("problem", f"{key}_ca_file: /dev/null holds no certificate in PEM")

@@ -92,7 +92,9 @@ class RabbitBroker:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 # Ours before it is open: one that does not get so far must be closed, too.
-                self._connection = aio_pika.Connection(self._address(), ssl_context=self._tls, heartbeat=HEARTBEAT_S)
+                self._connection = aio_pika.Connection(
+                    address_of(self._url, self._credentials), ssl_context=self._tls, heartbeat=HEARTBEAT_S
+                )
                 await self._connection.connect(self._connect_timeout_s)
                 self._exchange = await self._declared(self._connection)
         except ChannelAccessRefused as error:
@@ -106,13 +108,6 @@ class RabbitBroker:
             await self.close()
             # Its class, not its text: that may hold the address with the password.
             raise NotTold("away", type(error).__name__) from error
-
-    def _address(self) -> URL:
-        """The URL with the credentials in force."""
-        held = self._credentials.current() if self._credentials is not None else Credentials()
-        if not held.password:
-            return self._url
-        return self._url.with_user(held.username or self._url.user or "guest").with_password(held.password)
 
     async def _declared(self, connection: AbstractConnection) -> AbstractExchange:
         """The exchange, made where it is not there; as it is, where an operator made it otherwise."""
@@ -179,3 +174,11 @@ class RabbitBroker:
             # A frozen broker answers no goodbye.
             with contextlib.suppress(AMQPError, ChannelInvalidStateError, OSError, RuntimeError, TimeoutError):
                 await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT_S)
+
+
+def address_of(url: URL, credentials: CredentialSource | None) -> URL:
+    """The URL with the credentials in force."""
+    held = credentials.current() if credentials is not None else Credentials()
+    if not held.password:
+        return url
+    return url.with_user(held.username or url.user or "guest").with_password(held.password)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, Final
 
 from msgspec import Struct
@@ -14,12 +15,13 @@ from syncbridge.adapters.cluster.trust import trusting
 from syncbridge.ports import Credentials, CredentialSource
 
 ANSWER_S: Final = 3.0
-_SETTINGS: Final = ("maxmemory-policy", "appendonly", "client-output-buffer-limit")
+_SETTINGS: Final = ("maxmemory-policy", "appendonly", "client-output-buffer-limit", "min-replicas-to-write")
 
 
 class Inspected(Struct, frozen=True):
     """One server. ``settings`` are empty where it does not tell them (a managed Redis); ``fault`` says why no more is
-    known. ``cluster_state`` is "" outside a cluster."""
+    known. ``cluster_state`` is "" outside a cluster; ``clock_off_ms`` is how far its clock is ahead of this machine's,
+    beyond what asking took."""
 
     address: str
     fault: str = ""
@@ -29,6 +31,7 @@ class Inspected(Struct, frozen=True):
     settings: dict[str, str] = {}
     cluster_state: str = ""
     slots: int = 0
+    clock_off_ms: int = 0
 
 
 class _Way(Struct, frozen=True):
@@ -91,6 +94,7 @@ async def _inspect(address: Address, way: _Way) -> Inspected:
                     settings |= {_text(key): _text(value) for key, value in (await client.config_get(name)).items()}
                 except ResponseError:  # a managed Redis does not tell
                     break
+            clock_off_ms = await _clock_off_ms(client)
             cluster = await _cluster_info(client) if told.get("cluster_enabled") else {}
     except (RedisError, OSError, TimeoutError) as error:
         return Inspected(str(address), fault=str(error) or type(error).__name__)
@@ -103,7 +107,17 @@ async def _inspect(address: Address, way: _Way) -> Inspected:
         settings=settings,
         cluster_state=cluster.get("cluster_state", ""),
         slots=int(cluster.get("cluster_slots_ok", 0)),
+        clock_off_ms=clock_off_ms,
     )
+
+
+async def _clock_off_ms(client: Redis) -> int:
+    asked_s = time.time()
+    seconds, micros = await client.time()
+    answered_s, told_s = time.time(), float(seconds) + float(micros) / 1e6
+    if told_s > answered_s:
+        return round((told_s - answered_s) * 1000)
+    return round(min(0.0, told_s - asked_s) * 1000)
 
 
 async def _cluster_info(client: Redis) -> dict[str, str]:
