@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.cluster import Cluster, SetUpFailed
+from deploy.local.haproxy import HAProxy
 from deploy.local.process import MissingProgram, NotReady, accepts
 
 PORT: Final = 8443
@@ -79,7 +80,6 @@ def watch(cluster: Cluster, gone: set[str]) -> None:
 def page(cluster: Cluster) -> list[str]:
     """Where everything is, and what to try."""
     edge, vault = cluster.edge, cluster.vault
-    syncbridge = Path(sys.executable).with_name("syncbridge")
     bao = f"VAULT_ADDR={vault.url} VAULT_TOKEN={vault.token} {vault.program}"
     return [
         "",
@@ -94,9 +94,13 @@ def page(cluster: Cluster) -> list[str]:
         f"Vault       {vault.url}   token {vault.token}",
         f"Folder      {cluster.folder}   (data and logs; gone at the end, without --keep)",
         "",
-        "Try it:",
-        f"  curl --cacert {edge.authority} {edge.url}/health",
-        f"  SSL_CERT_FILE={edge.authority} {syncbridge} account create you@example.com --url {edge.url}",
+        "Try it, in another terminal:",
+        *(f"  {line}" for line in first_steps(edge)),
+        f"  {sys.executable} -m websockets {edge.url.replace('https', 'wss')}/v1/ws   # a device: say this, and more",
+        '    {"type": "hello", "token": "...", "device": {"id": "phone", "name": "My phone"}}   # of echo $TOKEN',
+        '    {"type": "join", "session": "..."}',
+        "",
+        "Break it, and see that nothing is lost:",
         f"  kill -9 {cluster.nodes[0].process.pid}   # {cluster.nodes[0].name}: its devices go on at another",
         f"  kill -9 {cluster.redis.nodes[0].process.pid}   # a primary of Redis: its replica takes over",
         f"  {bao} kv put -mount=secret harmonyflow/jwt signing_key=$(openssl rand -base64 32)   # a new signing key",
@@ -105,9 +109,29 @@ def page(cluster: Cluster) -> list[str]:
     ]
 
 
+def first_steps(edge: HAProxy) -> list[str]:
+    """Lines for a shell, one after the other: trust, an account, a session, and what there is of it."""
+    json, me = "-H 'Content-Type: application/json'", '-H "Authorization: Bearer $TOKEN"'
+    person = '\'{"email": "you@example.com", "password": "correct horse battery staple"}\''
+    token = f"{sys.executable} -c 'import json, sys; print(json.load(sys.stdin)[\"access_token\"])'"
+    return [
+        f"export SSL_CERT_FILE={edge.authority} CURL_CA_BUNDLE={edge.authority}",
+        f"curl -sS {edge.url}/health",
+        f"TOKEN=$(curl -sS {edge.url}/v1/accounts {json} -d {person} | {token})",
+        f'curl -sS {edge.url}/v1/sessions {me} {json} -d \'{{"type": "breathing"}}\'',
+        f"curl -sS {edge.url}/v1/sessions {me}",
+    ]
+
+
 def arguments() -> argparse.Namespace:
     """What the command line asks for."""
-    parser = argparse.ArgumentParser(prog="make cluster", description="A whole cluster on this machine, until Ctrl-C.")
+    parser = argparse.ArgumentParser(
+        prog="make cluster",
+        usage='make cluster ARGS="[--nodes N] [--port PORT] [--keep]"',
+        description="A whole cluster on this machine, until Ctrl-C: six Redis (three primaries, a replica each), "
+        "PostgreSQL, RabbitMQ, OpenBao, nodes of SyncBridge, and HAProxy with TLS before them. It says where "
+        "everything is, and what to try. What is not installed is named with the command that installs it.",
+    )
     parser.add_argument("--nodes", type=int, default=2, help="nodes of SyncBridge (2)")
     parser.add_argument("--port", type=int, help=f"port of the edge ({PORT}, or a free one where that is taken)")
     parser.add_argument("--keep", action="store_true", help="leave the folder, for a look at data and logs")

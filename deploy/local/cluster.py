@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 from deploy.local.haproxy import HAProxy
 from deploy.local.node import Node
@@ -27,6 +28,8 @@ from deploy.local.redis import RedisCluster
 from deploy.local.vault import Vault
 
 REDIS_PASSWORD: Final = "harmony-redis"
+REDIS_OPTIONS: Final = "--repl-timeout 5 --repl-ping-replica-period 1"
+"""A replica that hears nothing of its primary for so long connects anew; the default is a minute."""
 SET_UP: Final = Path(__file__).parents[1] / "vault" / "setup.sh"
 
 
@@ -42,7 +45,7 @@ class Cluster:
 
     def __init__(self, folder: Path, *, nodes: int = 2, port: int | None = None) -> None:
         self.folder = folder
-        self.redis = RedisCluster(folder / "redis", password=REDIS_PASSWORD)
+        self.redis = RedisCluster(folder / "redis", password=REDIS_PASSWORD, options=REDIS_OPTIONS)
         self.postgres = Postgres(folder / "postgres")
         self.rabbit = Rabbit(folder / "rabbitmq")
         self.vault = Vault(folder / "vault")
@@ -71,7 +74,7 @@ class Cluster:
         tell("PostgreSQL")
         self._ending.callback(self.postgres.stop)
         self.postgres.start()
-        tell("Vault (OpenBao): policy, AppRole, signing key, users of the database")
+        tell("Vault (OpenBao): policy, AppRole, signing key, passwords, users of the database")
         self._ending.callback(self.vault.stop)
         self.vault.start()
         environment = self._environment()
@@ -117,18 +120,30 @@ class Cluster:
     def _environment(self) -> dict[str, str]:
         """The settings of every node; what is secret is a Vault's, as in production."""
         self._set_up_vault()
-        role = self.vault.client().auth.approle
+        vault = self.vault.client()
+        user, password = (
+            str(part) for part in (urlsplit(self.rabbit.url).username, urlsplit(self.rabbit.url).password)
+        )
+        for name, held in (
+            ("redis", {"password": REDIS_PASSWORD}),
+            ("rabbitmq", {"username": user, "password": password}),
+        ):
+            vault.secrets.kv.v2.create_or_update_secret(f"harmonyflow/{name}", secret=held, mount_point="secret")
+        role = vault.auth.approle
         secret_id = self.folder / "secret-id"
         secret_id.touch(mode=0o600)
         secret_id.write_text(role.generate_secret_id("syncbridge")["data"]["secret_id"])
         return {
-            "SYNCBRIDGE_REDIS_URL": self.redis.url,
-            "SYNCBRIDGE_DATABASE_URL": self.postgres.url,
-            "SYNCBRIDGE_AMQP_URL": self.rabbit.url,
+            "SYNCBRIDGE_REDIS_URL": without_login(self.redis.url),
+            "SYNCBRIDGE_DATABASE_URL": without_login(self.postgres.url),
+            "SYNCBRIDGE_AMQP_URL": without_login(self.rabbit.url),
             "SYNCBRIDGE_VAULT_ADDR": self.vault.url,
             "SYNCBRIDGE_VAULT__METHOD": "approle",
             "SYNCBRIDGE_VAULT__ROLE_ID": role.read_role_id("syncbridge")["data"]["role_id"],
             "SYNCBRIDGE_VAULT__SECRET_ID_FILE": str(secret_id),
+            "SYNCBRIDGE_VAULT__DATABASE_ROLE": "syncbridge",
+            "SYNCBRIDGE_VAULT__REDIS_PATH": "harmonyflow/redis",
+            "SYNCBRIDGE_VAULT__AMQP_PATH": "harmonyflow/rabbitmq",
             "SYNCBRIDGE_TRUSTED_PROXIES": "127.0.0.1",
             **({} if self._port is None else {"SYNCBRIDGE_PUBLIC_URL": f"https://localhost:{self._port}"}),
         }
@@ -147,6 +162,12 @@ class Cluster:
                 "DATABASE_ADMIN_PASSWORD": self.postgres.password,
             },
         )
+
+
+def without_login(url: str) -> str:
+    """The address alone: who we are there, and by what password, is a Vault's to say."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:

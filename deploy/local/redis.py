@@ -103,11 +103,12 @@ class RedisCluster:
         timeout_ms: int = 2_000,
         has_own_hosts: bool = False,
         is_durable: bool = True,
+        options: str = "",
     ) -> None:
         """With ``has_own_hosts`` each node has an address of its own, so that what it says can be told and cut off."""
         self.primaries_count = primaries
         self.password = password
-        options = f"--cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout {timeout_ms} "
+        options += f" --cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout {timeout_ms} "
         options += "--cluster-require-full-coverage no"
         # Redis' own choice, the port plus 10,000, lies where the system takes ports for outgoing connections from.
         self._buses = [free_port() for _ in range(primaries * (1 + replicas))]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import ssl
+import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
 
-from deploy.local.cluster import Cluster
+from deploy.local.__main__ import first_steps
+from deploy.local.cluster import REDIS_PASSWORD, Cluster
 from deploy.local.node import Node
 from syncbridge.client import Bridge, Device, Session, connect, picows_dial
 
@@ -25,8 +31,9 @@ DEVICES: Final = 4
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+def cluster() -> Iterator[Cluster]:
+    # In a folder of its own: pytest's are shut to the user that PostgreSQL runs as, by each run that starts.
+    with tempfile.TemporaryDirectory(prefix="syncbridge-cluster-") as folder, Cluster(Path(folder)) as cluster:
         cluster.start(print)
         yield cluster
 
@@ -150,3 +157,22 @@ async def test_devices_at_two_nodes_go_on_with_one_session_when_a_node_is_killed
         state = await bob.state(name)
         assert {key for pusher in pushers for key in pusher.acked} <= state.keys()
         assert television.is_active
+
+
+def test_the_first_steps_that_the_page_shows_work_as_they_stand(cluster: Cluster) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-euc", "\n".join(first_steps(cluster.edge))], capture_output=True, text=True, check=False
+    )
+    assert not done.returncode, done.stderr
+    health, made, listed = done.stdout.replace("}{", "}\n{").splitlines()
+    assert json.loads(health)["status"] == "healthy"
+    assert [one["id"] for one in json.loads(listed)["sessions"]] == [json.loads(made)["id"]]
+
+
+def test_no_node_is_told_a_password_and_each_has_a_database_user_of_its_own(cluster: Cluster) -> None:
+    told = "".join(cluster.nodes[0].process.environment.values())
+    assert not {REDIS_PASSWORD, cluster.postgres.password, "guest"} & set(re.split(r"[:@/]", told))
+    made = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'v-approle-%'"
+    assert int(cluster.postgres.psql(made)) >= len(cluster.nodes)
+    others = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'syncbridge' AND usename NOT LIKE 'v-%'"
+    assert cluster.postgres.psql(others) == "0"
