@@ -47,6 +47,7 @@ class Batch:
         "events",
         "gone",
         "held",
+        "is_compared",
         "log",
         "machine",
         "mark",
@@ -68,6 +69,7 @@ class Batch:
         self.claims: dict[DeviceId, ConnectionId] = {}
         self.held: dict[DeviceId, ConnectionId] = {}
         self.txn: Txn | None = None
+        self.is_compared = False
         self.wants_snapshot = False
         self.ended_offer: HandoffNote | None = None
         self._members_before: dict[ConnectionId, Member | None] = {}
@@ -77,8 +79,12 @@ class Batch:
 
     @property
     def is_for_store(self) -> bool:
-        """Something of it must be in the store before anything of it is said."""
-        return bool(self.entries or self.claims)
+        """Something of it must be in the store, or compared with it, before anything of it is said."""
+        return bool(self.entries or self.claims) or self.is_compared
+
+    def compare(self) -> None:
+        """An answer rests on the head, also where it appends nothing: another node may have been faster."""
+        self.is_compared = self.machine.is_shared
 
     @property
     def joined_by(self) -> Iterator[ConnectionId]:

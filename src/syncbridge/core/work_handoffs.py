@@ -116,6 +116,7 @@ def _on_a_connection(work: Callable[[Batch, Any], None]) -> Callable[[Batch, Any
         if event.connection not in batch.machine.members.by_connection and not isinstance(event, on.DeclineReceived):
             batch.say(Send(event.connection, error_about(errors.NotJoined(), event, batch.log.session)))
             return
+        batch.compare()
         try:
             work(batch, event)
         except errors.ClientFault as fault:

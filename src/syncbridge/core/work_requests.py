@@ -23,6 +23,7 @@ def on_request(work: Callable[[Batch, Any], None]) -> Callable[[Batch, Any], Non
     """A worker whose faults become the request's reply."""
 
     def worker(batch: Batch, event: Any) -> None:
+        batch.compare()
         try:
             work(batch, event)
         except errors.ClientFault as fault:

@@ -13,7 +13,7 @@ from syncbridge.core import messages as m
 from syncbridge.core.entry import Entry, HandoffNote
 from syncbridge.core.ids import ConnectionId, DeviceId, HandoffId, TxnId
 from syncbridge.core.session_state import SessionState
-from tests.unit.core.stage import ACCOUNT, ROSTER, Stage
+from tests.unit.core.stage import ACCOUNT, ROSTER, Stage, conflict, request
 
 SET = [{"op": "add", "path": "/n", "value": 1}]
 OTHER = [{"op": "add", "path": "/n", "value": 2}]
@@ -133,6 +133,52 @@ def test_an_offer_that_ends_at_another_node_is_told_as_failed(stage: Stage, how:
     else:
         seen(stage, stage.entry(3, kind="status", status="completed"))
     assert [failed.reason for failed in stage.all("phone", m.HandoffFailed)] == [how]
+
+
+# -- answers that append nothing --------------------------------------------------------------------------------
+
+
+def asked(stage: Stage, event: Any) -> None:
+    stage.holds = True
+    stage.happens(event)
+    (compared,) = stage.held
+    assert (compared.entries, compared.expected) == ([], stage.machine.version)
+
+
+def test_a_read_is_answered_once_the_store_says_that_nobody_was_faster(stage: Stage) -> None:
+    asked(stage, on.ReadRequested(request()))
+    assert stage.replies == {}
+    stage.commits()
+    assert stage.replies["r1"].result is not None
+    assert stage.replies["r1"].result.version == 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        on.ReadRequested(request()),
+        on.EditRequested(request(), "", "merge", {}, 2),
+        on.StatusRequested(request(), "", "active", 2),
+    ],
+    ids=["read", "edit", "status"],
+)
+def test_what_is_asked_of_a_node_that_heard_nothing_yet_is_judged_by_what_others_committed(
+    stage: Stage, event: Any
+) -> None:
+    asked(stage, event)
+    stage.holds = False
+    conflict(stage, [stage.entry(2, ops=SET)])
+    result = stage.replies["r1"].result
+    assert result is not None
+    assert (result.version, result.state["n"]) == (2, 1)
+
+
+def test_a_take_by_whoever_was_active_here_is_judged_by_what_others_committed(stage: Stage) -> None:
+    asked(stage, on.TakeReceived(ConnectionId("phone"), DeviceId("phone"), m.HandoffTake(stage.session), "h9", None))
+    stage.holds = False
+    note = HandoffNote(HandoffId("h2"), "take", DeviceId("phone"), DeviceId("watch"))
+    conflict(stage, [stage.entry(2, kind="handoff", device="watch", fence=2, active="watch", handoff=note)])
+    assert (stage.active, stage.last("phone", m.HandoffDone).fence) == ("phone", 3)
 
 
 # -- what the store lost ----------------------------------------------------------------------------------------
