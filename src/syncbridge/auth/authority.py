@@ -83,6 +83,7 @@ class Authority:
         self._clock = clock
         self._pairing_code_ms = limits.pairing_code_ms
         self.revocations = Revocations(records, clock)
+        self._changed: dict[AccountId, None] = {}
         self._fetching = ThreadPoolExecutor(FETCHES_MAX, thread_name_prefix="jwks")
         self.outside = {one.issuer: self._open_issuer(one) for one in issuers}
         self._reader = TokenReader({**self.outside, rules.issuer: self._access}, clock)
@@ -270,8 +271,12 @@ class Authority:
 
     async def catch_up(self) -> None:
         """What other processes revoked, and whose devices they changed, holds here too; listeners were told."""
-        for account in await self.revocations.catch_up():
-            self.rosters.changed(account, await self._records.devices.roster(account))
+        self._changed.update(dict.fromkeys(await self.revocations.catch_up()))
+        for account in list(self._changed):
+            # Told of once: an account whose roster cannot be read now is read the next time.
+            roster = await self._records.devices.roster(account)
+            self._changed.pop(account, None)
+            self.rosters.changed(account, roster)
         self.rosters.heard()
 
     async def load(self) -> None:

@@ -12,9 +12,9 @@ from syncbridge.auth.authority import Grant, digest, normal_code
 from syncbridge.auth.passwords import Passwords
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
-from syncbridge.errors import BadCredentials, CodeInvalid, SyncBridgeError, TokenRevoked, ValidationFailed
+from syncbridge.errors import BadCredentials, CodeInvalid, SyncBridgeError, TokenRevoked, Unavailable, ValidationFailed
 from syncbridge.limits import Limits
-from syncbridge.records import Records, Revocation, SessionRecord
+from syncbridge.records import Records, Revocation, Roster, SessionRecord
 from syncbridge.records.revocations import FOR_EVER
 from tests.unit.auth.conftest import CHEAP, MovedClock
 
@@ -256,3 +256,24 @@ async def test_a_device_that_joins_or_is_renamed_elsewhere_is_known_with_the_nex
     before = len(told)
     await authority.catch_up()
     assert len(told) == before
+
+
+async def test_a_changed_roster_that_could_not_be_read_is_told_when_it_can(
+    authority: Authority, elsewhere: Authority, records: Records, ann: AccountId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await elsewhere.rosters.register(ann, DeviceInfo("tv"), 10)
+    told: list[AccountId] = []
+    authority.rosters.follow(lambda account, _devices: told.append(account))
+
+    async def away(_account: AccountId) -> Roster:
+        raise Unavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records.devices, "roster", away)
+        with pytest.raises(Unavailable):
+            await authority.catch_up()
+    assert told == []
+    await authority.catch_up()
+    assert told == [ann]
+    await authority.catch_up()
+    assert told == [ann]
