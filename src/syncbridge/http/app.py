@@ -89,7 +89,8 @@ def build_app(
     """
     rules = authority.rules
     report = health_report or Health(__version__)
-    report.watch("records", records.is_healthy)
+    # A server is away for every node alike: with none of them ready, nobody could come back to a session that lives.
+    report.watch("records", records.is_healthy, is_critical=not settings.has_shared_records)
     authority.rosters.follow(service.roster_changed)
     authority.revocations.follow(service.recheck)
     app = bare_app()

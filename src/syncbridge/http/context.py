@@ -45,6 +45,11 @@ class HttpSettings(Protocol):
         ...
 
     @property
+    def has_shared_records(self) -> bool:
+        """Whether other nodes use the same records."""
+        ...
+
+    @property
     def snapshots_max(self) -> int:
         """Labelled snapshots of one session."""
         ...

@@ -54,6 +54,11 @@ async def test_live_sessions_go_on_while_postgresql_is_away(
             assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
             assert time.perf_counter() - begin < WITHIN_S
 
+            # Whoever asks whether to send devices here must not be told no: every other node would say the same.
+            ready, health = await ann.http.get("/health/ready"), await ann.http.get("/health")
+            assert (ready.status_code, health.json()["status"]) == (200, "degraded")
+            assert health.json()["dependencies"]["records"]["status"] == "down"
+
             await tablet.socket.close()
             # Its roster is older than what is taken without a look.
             monkeypatch.setattr(rosters, "AGE_MAX_MS", -1)
