@@ -66,7 +66,9 @@ async def test_rest_is_reached_over_tls_by_who_trusts_the_authority(edge: HAProx
 
 async def test_figures_of_the_nodes_are_not_for_the_public(edge: HAProxy, trust: ssl.SSLContext) -> None:
     async with httpx.AsyncClient(verify=trust, trust_env=False) as http:
-        assert (await http.get(f"{edge.url}/metrics")).status_code == 404
+        for path in ("/metrics", "/%6detrics", "/metric%73?name=x", "/metrics/"):
+            answer = await http.get(httpx.URL(edge.url).copy_with(raw_path=path.encode()))
+            assert (answer.status_code, answer.headers.get("x-request-id")) == (404, None), "no node was asked"
         assert "haproxy_server_current_sessions" in (await http.get(f"{edge.admin_url}/metrics")).text
 
 
