@@ -80,7 +80,7 @@ class Rosters:
         try:
             roster = await self._records.devices.roster(account)
             if self._asking.get(account) is question:
-                self._keep(account, roster)
+                roster = self._keep(account, roster)
         except Unavailable:
             roster = self.lately(account)
             if roster is None:
@@ -123,9 +123,10 @@ class Rosters:
                 return
 
     def changed(self, account: AccountId, roster: Roster) -> None:
-        """This is the roster now; listeners are told."""
+        """This is the roster now; listeners are told. One that was read before a device came is passed over."""
         self._asking.pop(account, None)  # its answer may be older
-        self._keep(account, roster)
+        if self._keep(account, roster) is not roster:
+            return
         for listener in self._listeners:
             listener(account, roster.infos())
 
@@ -134,11 +135,21 @@ class Rosters:
         self._known.pop(account, None)
         self._asking.pop(account, None)
 
-    def _keep(self, account: AccountId, roster: Roster) -> None:
+    def _keep(self, account: AccountId, roster: Roster) -> Roster:
+        """The newer of this one and the one that is held: answers of the database may overtake each other."""
+        held = self._known.get(account)
+        if held is not None and _is_older(roster, held[1]):
+            return held[1]
         self._known[account] = (self._clock.now_ms(), roster)
         self._known.move_to_end(account)
         if len(self._known) > ACCOUNTS_MAX:
             self._known.popitem(last=False)
+        return roster
+
+
+def _is_older(roster: Roster, held: Roster) -> bool:
+    """It lacks a device of the other one. A row stays when its device is removed, so it was read before that came."""
+    return any(roster.get(one.info.id) is None and one.info.id not in roster.removed for one in held.devices)
 
 
 def require_present(roster: Roster, device: DeviceId, login_at: int) -> None:

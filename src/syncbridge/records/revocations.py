@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from syncbridge.core.ids import AccountId
@@ -24,6 +24,7 @@ from syncbridge.records.schema import accounts, pairing_codes, revocations, toke
 
 FOR_EVER: Final = 2**53 - 1
 """A moment that never comes."""
+_ROSTER: Final = "roster:"
 ROSTER_TOLD_MS: Final = 60_000
 """How long a row about devices stands: everybody asks for what is new many times meanwhile."""
 
@@ -61,7 +62,9 @@ class RevocationTable:
     async def since(self, written: int, now_ms: int) -> list[Revocation]:
         """What was written after ``written`` and is in force, in that order; everything, where the order began anew.
 
-        It does when a row of a node whose clock was far ahead is over and gone: those that follow count from now again.
+        News of devices are there as long as their row is, whatever the clock of the node that wrote it said.
+        The order begins anew when a row of a node whose clock was far ahead is over and gone: those that follow count
+        from now again.
         """
         newest = select(func.max(revocations.c.created_at))
         async with self._database.reading() as connection:
@@ -69,7 +72,10 @@ class RevocationTable:
             after = written if last is None or last >= written else -1
             rows = await connection.execute(
                 select(revocations)
-                .where(revocations.c.created_at > after, revocations.c.expires_at > now_ms)
+                .where(
+                    revocations.c.created_at > after,
+                    or_(revocations.c.expires_at > now_ms, revocations.c.subject.startswith(_ROSTER)),
+                )
                 .order_by(revocations.c.created_at)
             )
             return [_revocation(row) for row in rows.all()]
@@ -99,7 +105,7 @@ async def add_within(connection: AsyncConnection, revocation: Revocation, now_ms
 
 async def tell_roster_within(connection: AsyncConnection, account: AccountId, now_ms: int) -> None:
     """Once the transaction is over, every process reads the account's devices anew, soon."""
-    await add_within(connection, Revocation(f"roster:{account}", now_ms + ROSTER_TOLD_MS), now_ms)
+    await add_within(connection, Revocation(f"{_ROSTER}{account}", now_ms + ROSTER_TOLD_MS), now_ms)
 
 
 async def end_logins_within(

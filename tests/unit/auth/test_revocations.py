@@ -238,7 +238,7 @@ async def test_login_that_began_with_the_old_password_does_not_outlive_its_chang
 
 
 async def test_a_device_that_joins_or_is_renamed_elsewhere_is_known_with_the_next_look(
-    authority: Authority, elsewhere: Authority, ann: AccountId
+    authority: Authority, elsewhere: Authority, ann: AccountId, clock: MovedClock
 ) -> None:
     told: list[tuple[DeviceInfo, ...]] = []
     authority.rosters.follow(lambda account, roster: told.append(roster) if account == ann else None)
@@ -248,6 +248,8 @@ async def test_a_device_that_joins_or_is_renamed_elsewhere_is_known_with_the_nex
     await authority.catch_up()
     assert told == [(tv,)]
     assert (await authority.rosters.get(ann)).infos() == (tv,)
+    # Also where the clock of the one who looks is days ahead: the row is long over by it.
+    clock.at_ms += 2 * 86_400_000
     await elsewhere.rosters.rename(ann, DeviceId("tv"), "Grandma's")
     await authority.catch_up()
     assert [device.name for device in told[-1]] == ["Grandma's"]
@@ -277,3 +279,17 @@ async def test_a_changed_roster_that_could_not_be_read_is_told_when_it_can(
     assert told == [ann]
     await authority.catch_up()
     assert told == [ann]
+
+
+async def test_a_roster_that_was_read_before_a_device_came_puts_nobody_out(
+    authority: Authority, ann: AccountId
+) -> None:
+    told: list[set[str]] = []
+    older = await authority.rosters.register(ann, DeviceInfo(DeviceId("tv")), login_at=1)
+    authority.rosters.follow(lambda _, roster: told.append({device.id for device in roster}))
+    await authority.rosters.register(ann, DeviceInfo(DeviceId("phone")), login_at=1)
+    authority.rosters.changed(ann, older)  # the answer to a question that was asked before
+    assert told == [{"tv", "phone"}]
+    assert {device.id for device in (await authority.rosters.get(ann)).infos()} == {"tv", "phone"}
+    await authority.rosters.remove(ann, DeviceId("tv"))
+    assert told[-1] == {"phone"}
