@@ -1,8 +1,9 @@
 """The nemeses at length: ``python -m tests.nemesis``; with ``--rounds N`` more, or fewer, of each.
 
 Ten rounds of each fault, some 50,000 operations, a thousand handoffs with a node killed at each step, twenty primaries
-that are cut off and killed, and one such round with acknowledgements of the primary alone, which has to lose. Prints
-what each measured. Ends with 0 when nothing was wrong, about an hour later; needs root (see `network`).
+that are cut off and killed; then one such round with acknowledgements of the primary alone, which has to lose, and one
+with nodes that are deaf to each other, which has to be found. Prints what each measured, and ends with 0 when nothing
+was wrong, about an hour later. Needs root (see `network`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tests.nemesis.disaster import cut_then_kill
-from tests.nemesis.faults import FAULTS
+from tests.nemesis.faults import FAULTS, NOTHING
 from tests.nemesis.moves import STEPS, travel
 from tests.nemesis.network import own_network
 from tests.nemesis.rounds import run_round
@@ -48,7 +49,22 @@ async def rage(stage: Stage, rounds: int) -> list[str]:
     print(f"the control, acknowledged by the primary alone: {loss}", flush=True)
     if not loss.lost:
         wrong.append("the control lost nothing: the rounds before prove nothing")
+    wrong += await _deaf(stage)
     return wrong
+
+
+async def _deaf(stage: Stage) -> list[str]:
+    """Nodes that do not hear each other must be found by their devices' states."""
+    stage.plants = "deaf"
+    stage.start_nodes("replicated")
+    try:
+        report = await run_round(stage, NOTHING, seed=1)
+    except AssertionError as error:
+        print(f"found, as it must be: {str(error)[:200]}", flush=True)
+        return []
+    finally:
+        stage.plants = ""
+    return [] if report.faults else ["nodes that are deaf to each other were not found"]
 
 
 def main(arguments: list[str]) -> int:

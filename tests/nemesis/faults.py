@@ -18,6 +18,7 @@ class Fault:
     """``holds_s`` is how long it lasts.
 
     ``moves_slots``: the primary is replaced; ``hits_node``: sockets end; ``freezes_node``: nobody is answered by it;
+    ``again_s``: it strikes again so often while it lasts, where it is not 0;
     ``writable_s``: after this time somebody's edit is acknowledged again in each session of the primary.
     """
 
@@ -29,6 +30,7 @@ class Fault:
     hits_node: bool = False
     freezes_node: bool = False
     writable_s: float = 5.0
+    again_s: float = 0.0
 
     def __str__(self) -> str:
         return self.name
@@ -55,11 +57,15 @@ def _cut_replica(stage: Stage, primary: RedisServer) -> None:
     stage.network.cut(primary.host, [stage.replica_of(primary).host])
 
 
-def _kill_subscribers(stage: Stage, primary: RedisServer) -> None:
-    """Every connection that listens to sessions is closed by the server, again and again."""
-    for server in stage.redis.nodes:
-        with server.client() as client:
-            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+def _disconnect(kind: str) -> Strike:
+    """Every connection of this kind is closed by the servers."""
+
+    def strike(stage: Stage, primary: RedisServer) -> None:
+        for server in stage.redis.nodes:
+            with server.client() as client:
+                client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+    return strike
 
 
 def _restart_all(stage: Stage, primary: RedisServer) -> None:
@@ -91,7 +97,8 @@ FAULTS: Final = (
         1.5,
         _restart_all,
     ),
-    Fault("close every subscription", _kill_subscribers, 0.5, _kill_subscribers),
+    Fault("close every subscription", _disconnect("pubsub"), 1.0, _do_nothing, again_s=0.3),
+    Fault("close every connection", _disconnect("normal"), 2.0, _do_nothing, again_s=0.1),
     Fault(
         "kill a node",
         lambda stage, _: stage.nodes[0].process.kill(),

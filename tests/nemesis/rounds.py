@@ -84,7 +84,10 @@ async def run_round(
         await asyncio.sleep(begin_s)
         struck_at, closed = time.monotonic(), traffic.wire.closed
         fault.strike(stage, primary)
-        await asyncio.sleep(fault.holds_s)
+        while fault.again_s and time.monotonic() < struck_at + fault.holds_s:
+            await asyncio.sleep(fault.again_s)
+            await asyncio.to_thread(fault.strike, stage, primary)
+        await asyncio.sleep(max(0.0, struck_at + fault.holds_s - time.monotonic()))
         await until(lambda: not goes_on(), deadline_s=60, what="the end of the fault")
         fault.mend(stage, primary)
         await stage.calm()

@@ -45,6 +45,8 @@ class Stage:
         self.postgres = Postgres(folder / "postgres")
         self.nodes: list[Node] = []
         self.acks: Acks = "replicated"
+        self.plants = ""
+        """Faults in the nodes that are started from now on; see `tests.nemesis.planted`."""
         self._ending = ExitStack()
         self._starts = 0
 
@@ -85,6 +87,9 @@ class Stage:
         self._starts += 1
         name = f"node-{self._starts}"
         node = Node(self.folder / name, name, self._environment(), port=port)
+        if self.plants:
+            node.process.command = [sys.executable, "-m", "tests.nemesis.planted", self.plants, "serve"]
+            node.process.environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         node.launch()
         return node
 

@@ -45,6 +45,8 @@ class Traffic:
     sessions: list[str]
     bridges: list[Bridge]
     pause_s: float = 0.0
+    rest_share: float = 0.08
+    """Of what is done, the writes over REST: no device holds them afterwards."""
     histories: dict[str, list[Operation]] = field(default_factory=dict)
     replicas: dict[tuple[str, str], Session] = field(default_factory=dict)
     is_ending: bool = False
@@ -103,7 +105,7 @@ class Traffic:
             value = f"{device}-{number}"
             if what < 0.12:
                 await self._read(device, session)
-            elif what < 0.2:
+            elif what < 0.12 + self.rest_share:
                 await self._write_next(device, session, value)
             else:
                 await self._write(device, session, replica, value)
