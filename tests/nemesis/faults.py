@@ -19,6 +19,7 @@ class Fault:
 
     ``moves_slots``: the primary is replaced; ``hits_node``: sockets end; ``freezes_node``: nobody is answered by it;
     ``again_s``: it strikes again so often while it lasts, where it is not 0;
+    ``is_for_long_runs``: another one shows most of it, and the test command has no time for both;
     ``writable_s``: after this time somebody's edit is acknowledged again in each session of the primary.
     """
 
@@ -31,6 +32,7 @@ class Fault:
     freezes_node: bool = False
     writable_s: float = 5.0
     again_s: float = 0.0
+    is_for_long_runs: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -84,7 +86,7 @@ FAULTS: Final = (
     Fault("freeze a primary", lambda _, primary: primary.process.freeze(), 5.0, lambda _, it: it.process.thaw(), True),
     Fault("cut a primary off its cluster", _cut_off, 5.0, _heal, moves_slots=True, writable_s=8.0),
     Fault("cut a primary off the nodes", _cut_from_nodes, 2.0, _heal),
-    Fault("cut the replica off its primary", _cut_replica, 2.0, _heal),
+    Fault("cut the replica off its primary", _cut_replica, 2.0, _heal, is_for_long_runs=True),
     Fault(
         "freeze the store for a moment",
         lambda _, primary: primary.process.freeze(),
@@ -96,8 +98,9 @@ FAULTS: Final = (
         lambda stage, primary: stage.replica_of(primary).process.kill(),
         1.5,
         _restart_all,
+        is_for_long_runs=True,
     ),
-    Fault("close every subscription", _disconnect("pubsub"), 1.0, _do_nothing, again_s=0.3),
+    Fault("close every subscription", _disconnect("pubsub"), 1.0, _do_nothing, again_s=0.3, is_for_long_runs=True),
     Fault("close every connection", _disconnect("normal"), 2.0, _do_nothing, again_s=0.1),
     Fault(
         "kill a node",
