@@ -1,0 +1,62 @@
+"""Redis has no memory, or no disk, left: changes are answered `unavailable`, and none that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+
+import pytest
+
+from tests.nemesis.operations.people import DEADLINE_S, Person, Pusher
+from tests.nemesis.operations.stage import Stage
+
+pytestmark = pytest.mark.serial
+
+
+@contextmanager
+def full(stage: Stage, what: str) -> Iterator[None]:
+    """No Redis takes anything more."""
+    if what == "memory":
+        stage.configure_redis(maxmemory="1mb", maxmemory_policy="noeviction")
+    else:
+        stage.fill(True)
+    try:
+        yield
+    finally:
+        stage.configure_redis(maxmemory="0")
+        stage.fill(False)
+
+
+async def until_refused(pusher: Pusher) -> None:
+    """The write that fills the disk may still be taken: it is in memory, and on the disk once there is room."""
+    async with asyncio.timeout(DEADLINE_S):
+        while (answer := await pusher.push(size=2_000))["type"] == "ack":
+            pass
+    assert answer["code"] == "unavailable", answer
+
+
+@pytest.mark.parametrize("what", ["memory", "disk"])
+async def test_full_is_unavailable_and_over_when_there_is_room(stage: Stage, stack: AsyncExitStack, what: str) -> None:
+    ann = await Person.new(f"full-{what}@example.com", stage.nodes[0], stack)
+    quiet, *sessions = [await ann.make_session(stage.nodes[0]) for _ in range(3)]
+    pushers = []
+    for number in range(4):
+        node, session = stage.nodes[number % 2], sessions[number // 2]
+        device = await ann.device(node, f"device-{number}", session)
+        pushers.append(Pusher(device, session, f"device-{number}"))
+        await pushers[-1].push_through()
+    with full(stage, what):
+        await asyncio.gather(*map(until_refused, pushers))
+        for node in stage.nodes:
+            made = await ann.ask(node, "POST", "/v1/sessions", json={"type": "custom", "state": {}})
+            assert (made.status_code, made.json()["code"]) == (503, "unavailable")
+            # A node that asks Redis whether it is behind may be refused that, too; what it says is true or nothing.
+            read = await ann.ask(node, "GET", f"/v1/sessions/{quiet}/state")
+            assert read.json() == {"n": 0} if read.status_code == 200 else read.json()["code"] == "unavailable"
+    await asyncio.gather(*(pusher.push_through() for pusher in pushers))
+    for pusher in pushers:
+        for node in stage.nodes:
+            state = await ann.get(node, f"/v1/sessions/{pusher.session}/state")
+            assert set(pusher.acked) <= state.keys()
+    print(f"{what}: {sum(len(one.acked) for one in pushers)} acknowledged and there, after each was told `unavailable`")
