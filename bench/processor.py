@@ -20,12 +20,15 @@ def spent_s(pids: Iterable[int]) -> float:
 
 
 def family(pid: int) -> list[int]:
-    """The process and its children."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
-    except OSError:
-        children = []
-    return [pid, *map(int, children)]
+    """The process, its children, and theirs."""
+    found = [pid]
+    for parent in found:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                found += map(int, children.read_text("ascii").split())
+            except OSError:  # a thread may end while it is looked at
+                continue
+    return found
 
 
 def split_cores() -> tuple[int, set[int]]:

@@ -36,8 +36,10 @@ from syncbridge.errors import Unavailable
 from syncbridge.records.accounts import Account
 from syncbridge.telemetry import configure_logging
 
-TRIES = 5
+TRIES = 20
 """A database on a busy machine may take longer than people would wait."""
+MAKING_AT_ONCE = 4
+"""As many as the records have connections."""
 READ_BUFFER_BYTES = 4096
 """What both servers begin with for each connection."""
 
@@ -131,7 +133,7 @@ class Population:
     async def grow(self, accounts: int, sessions_each: int, size_kib: int) -> dict[str, Any]:
         """So many more, with their tokens and sessions; several at once, for each may wait for a disk or a server."""
         state = session_state(size_kib) if size_kib else SESSION_TYPES["breathing"].initial_state()
-        gate = asyncio.Semaphore(16)
+        gate = asyncio.Semaphore(MAKING_AT_ONCE)
 
         async def one() -> dict[str, Any]:
             async with gate:
@@ -140,6 +142,7 @@ class Population:
                     self._count += 1
                     with contextlib.suppress(Unavailable):
                         return await self._add(f"{self._prefix}-{self._count}", sessions_each, state)
+                    await asyncio.sleep(1)
             raise Unavailable("the records did not answer any of several times")
 
         return {"accounts": await asyncio.gather(*(one() for _ in range(accounts)))}

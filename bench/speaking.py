@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,9 @@ from bench.sockless import edits
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 120.0
+PRESENCE = b'{"type":"presence"'
+ARRIVING_AT_ONCE = 8
+ARRIVALS_MAX = 20
 
 
 class ServerProcess:
@@ -121,7 +124,7 @@ class Line(picows.WSListener):
             self.frames.append(text)
         if self.on_text is not None:
             self.on_text(text)
-        if self._first is not None and not self._first.done():
+        if self._first is not None and not self._first.done() and not text.startswith(PRESENCE):
             self._first.set_result(text)
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
@@ -131,7 +134,7 @@ class Line(picows.WSListener):
         self._transport.send(picows.WSMsgType.TEXT, text)
 
     async def ask(self, *texts: bytes) -> bytes:
-        """Says these; the first message that comes is the answer."""
+        """Says these; the first message that comes is the answer, but for news of who else is there."""
         self._first = asyncio.get_running_loop().create_future()
         for text in texts:
             self.say(text)
@@ -143,13 +146,29 @@ class Line(picows.WSListener):
 
 
 async def joined(port: int, token: str, device: str, session: str, **options: int) -> Line:
-    """A device that follows a session of the service."""
-    line = await Line.open(port, **options)
-    welcome = await line.ask(encode({"type": "hello", "token": token, "device": {"id": device}}))
+    """A device that follows a session of the service. It comes again where it is told to, as any device does."""
+    for _ in range(ARRIVALS_MAX):
+        line = await Line.open(port, **options)
+        welcome = await line.ask(encode({"type": "hello", "token": token, "device": {"id": device}}))
+        if b'"retry":"later"' not in welcome:
+            break
+        line.close()
+        await asyncio.sleep(1)
     assert b'"type":"welcome"' in welcome, welcome
     answer = await line.ask(encode({"type": "join", "session": session}))
     assert b'"type":"joined"' in answer, answer[:200]
     return line
+
+
+async def all_joined(many: Iterable[Coroutine[None, None, Line]]) -> list[Line]:
+    """Some at once: each may wait for a database."""
+    gate = asyncio.Semaphore(ARRIVING_AT_ONCE)
+
+    async def one(arriving: Coroutine[None, None, Line]) -> Line:
+        async with gate:
+            return await arriving
+
+    return await asyncio.gather(*map(one, many))
 
 
 encode = msgspec.json.Encoder().encode
