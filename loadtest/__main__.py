@@ -3,6 +3,7 @@
     python -m loadtest                       # its own service, about a minute in all
     python -m loadtest --shape storm --users 40 --seconds 30
     python -m loadtest --url http://127.0.0.1:8080
+    python -m loadtest --matrix              # another thing: what everything costs, see `loadtest.matrix`
 
 Bounded in people and in time, and to this machine alone: it is no tool to trouble others with. Exits with 1 when
 anything acknowledged was lost, when a request failed, or when continuity is below 99.9 %.
@@ -15,7 +16,6 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from loadtest.ending import interruptible
 from loadtest.measures import as_markdown
 from loadtest.shapes import SHAPES
 from syncbridge.demo.processes import CannotRun, ServiceProcess
@@ -144,23 +145,15 @@ async def run(options: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
-async def interruptible(options: argparse.Namespace) -> int:
-    """As `run`; a signal ends it as an exception does, so that nothing is left running."""
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(run(options))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        print("interrupted; everything that was started has ended")
-        return 130
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parse(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if "--matrix" in words:
+        from loadtest.matrix.__main__ import main as measure
+
+        return measure([word for word in words if word != "--matrix"])
+    options = parse(words)
     try:
-        return asyncio.run(interruptible(options))
+        return asyncio.run(interruptible(run(options)))
     except (CannotRun, SyncBridgeError) as reason:
         print(f"the load test cannot run: {reason}", file=sys.stderr)
         return 2
