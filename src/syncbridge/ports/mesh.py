@@ -51,6 +51,10 @@ class Neighbour(Protocol):
         """The device said hello at another node: an older connection of it here is replaced."""
         ...
 
+    def account_heard(self, account: AccountId) -> None:
+        """From now on what is told to the account's devices is heard; what was told before may have been missed."""
+        ...
+
     def told(self, account: AccountId, device: DeviceId, session: SessionId, frame: bytes) -> None:
         """A message for a device that may be connected here, about a session that it may not have joined."""
         ...

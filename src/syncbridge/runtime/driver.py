@@ -56,6 +56,9 @@ FRAMING_FAULTS: Final = {
 }
 """What the socket itself closes for, below the messages, as operators count it."""
 
+_PREPARED_MAX: Final = 64
+"""Offers remembered as told, newest last: an older one would be told once more at the worst."""
+
 _logger = logging.getLogger("syncbridge.runtime")
 
 
@@ -66,7 +69,17 @@ class ConnectionDriver:
     Order        what the machine sends leaves in the order it was ordered, entries of its sessions included.
     """
 
-    __slots__ = ("_engine", "client_address", "connection", "heard_at", "identity", "machine", "outlet", "timers")
+    __slots__ = (
+        "_engine",
+        "_prepared",
+        "client_address",
+        "connection",
+        "heard_at",
+        "identity",
+        "machine",
+        "outlet",
+        "timers",
+    )
 
     def __init__(self, engine: Engine, connection: ConnectionId, client_address: str) -> None:
         self._engine = engine
@@ -77,6 +90,20 @@ class ConnectionDriver:
         self.timers = Timers(engine.clock, engine.call_at, self._on_timer)
         self.heard_at = 0
         self.identity: Identity | None = None  # of the token in force, by which its revocation is judged
+        self._prepared: dict[SessionId, str] = {}  # the offers that it was told of, by their sessions
+
+    def is_first_told(self, session: SessionId, handoff: str) -> bool:
+        """Whether this offer was not told on this connection yet; from now on it was.
+
+        The same one is found by a look into the store and heard of from other nodes.
+        """
+        if self._prepared.get(session) == handoff:
+            return False
+        self._prepared.pop(session, None)
+        self._prepared[session] = handoff
+        if len(self._prepared) > _PREPARED_MAX:
+            del self._prepared[next(iter(self._prepared))]
+        return True
 
     # -- the socket ---------------------------------------------------------------------------------------------
 

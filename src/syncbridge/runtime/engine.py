@@ -64,7 +64,7 @@ from syncbridge.core.events import (
     TimerFired,
 )
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, RequestId, SessionId
-from syncbridge.core.messages import Ack, Left
+from syncbridge.core.messages import Ack, HandoffPrepare, Left
 from syncbridge.core.playhead import of_state
 from syncbridge.core.session_types import SESSION_TYPES, SessionType
 from syncbridge.limits import Limits
@@ -226,6 +226,10 @@ class Engine:
         older = self.hub.announced(driver, account, device)
         if older is not None:
             self.post_connection(older, Dismissed("device_replaced"))
+        self.tell_waiting(driver, account, device)
+
+    def tell_waiting(self, driver: ConnectionDriver, account: AccountId, device: DeviceId) -> None:
+        """The offers that wait for the device are told, once each, when the store has said which."""
 
         def arrived(sessions: list[SessionId]) -> None:
             if driver.outlet is not None:
@@ -381,6 +385,8 @@ class Engine:
         driver = self.hub.by_connection.get(effect.connection)
         if driver is not None and driver.outlet is not None:
             message = effect.message
+            if type(message) is HandoffPrepare and not driver.is_first_told(live.session, message.handoff):
+                return
             driver.outlet.send(encode_message(message))
             if type(message) is Ack and is_timed(message.seq):
                 self.ack_waits.answered(effect.connection, message)
@@ -390,7 +396,9 @@ class Engine:
         if driver is None:
             self.mesh.tell(live.account, effect.device, live.session, encode_message(effect.message))
         elif driver.machine.reaches(live.session):
-            driver.send(effect.message)
+            message = effect.message
+            if type(message) is not HandoffPrepare or driver.is_first_told(live.session, message.handoff):
+                driver.send(message)
 
     def _deliver(self, live: LiveSession, effect: Deliver) -> None:
         frame = live.fanout.frame(effect.entries)

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
 
 from syncbridge.core.connection_events import Dismissed
 from syncbridge.core.entry import Entry
 from syncbridge.core.events import Deleted, EntriesSeen, HeadSeen, SeenElsewhere
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId, TxnId
+from syncbridge.core.messages import HandoffPrepare
 
 if TYPE_CHECKING:
     from syncbridge.runtime.engine import Engine
+
+
+_PREPARE: Final = HandoffPrepare.__struct_config__.tag
+
+
+class _Told(Struct):
+    type: str = ""
+    handoff: str = ""
+
+
+_decode_told = msgspec.json.Decoder(_Told).decode
+
+
+def _prepared(frame: bytes) -> str:
+    """The offer that a message to a device is about; empty where it is another message."""
+    try:
+        told = _decode_told(frame)
+    except msgspec.DecodeError:
+        return ""
+    return told.handoff if told.type == _PREPARE else ""
 
 
 class EngineNeighbour:
@@ -58,6 +82,11 @@ class EngineNeighbour:
         if driver is not None and driver.connection != connection:
             engine.post_connection(driver, Dismissed("device_replaced"))
 
+    def account_heard(self, account: AccountId) -> None:
+        """An offer committed after a device's hello was looked up, and told before this, is found in the store."""
+        for driver in self._engine.hub.of_account(account):
+            self._engine.tell_waiting(driver, account, driver.machine.device)
+
     def told(self, account: AccountId, device: DeviceId, session: SessionId, frame: bytes) -> None:
         """Who follows the session here hears of it from the log, and once."""
         engine = self._engine
@@ -65,7 +94,9 @@ class EngineNeighbour:
         if driver is None or driver.outlet is None or not driver.machine.reaches(session):
             return
         if live is None or not live.machine.members.is_here(device):
-            driver.outlet.send(frame)
+            handoff = _prepared(frame)
+            if not handoff or driver.is_first_told(session, handoff):
+                driver.outlet.send(frame)
 
     def deleted(self, session: SessionId, reason: str) -> None:
         self._engine.post_session(session, Deleted(reason))

@@ -39,6 +39,7 @@ class Seen:
     committed: list[tuple[SessionId, str, list[Entry], list[int], TxnId, int]] = field(default_factory=list)
     signals: list[tuple[SessionId, DeviceId, bytes]] = field(default_factory=list)
     arrivals: list[tuple[AccountId, DeviceId, ConnectionId]] = field(default_factory=list)
+    heard: list[AccountId] = field(default_factory=list)
     messages: list[tuple[AccountId, DeviceId, SessionId, bytes]] = field(default_factory=list)
     gone: list[tuple[SessionId, str]] = field(default_factory=list)
     history: list[dict[DeviceId, int]] = field(default_factory=list)
@@ -66,6 +67,9 @@ class Seen:
 
     def device_arrived(self, account: AccountId, device: DeviceId, connection: ConnectionId) -> None:
         self.arrivals.append((account, device, connection))
+
+    def account_heard(self, account: AccountId) -> None:
+        self.heard.append(account)
 
     def told(self, account: AccountId, device: DeviceId, session: SessionId, frame: bytes) -> None:
         self.messages.append((account, device, session, frame))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
 from syncbridge.ports import Alone
 from syncbridge.runtime.neighbour import EngineNeighbour
 from syncbridge.wire.close import CloseCode
-from tests.unit.runtime.world import World
+from tests.unit.runtime.world import Device, World
 
 S1, ANN, PHONE = SessionId("s1"), AccountId("ann"), DeviceId("phone")
 
@@ -134,3 +135,49 @@ def test_news_of_a_session_that_does_not_live_here_cost_nothing(world: World) ->
     neighbour.signalled(S1, PHONE, b"{}")
     neighbour.deleted(S1, "deleted")
     assert (world.engine.live_sessions, world.store.loads) == (0, loads)
+
+
+def offer_to_the_tv(world: World) -> None:
+    """The TV is known, away, and an offer of this world's session waits for it."""
+    world.device("tv").hang_up()
+    world.device("phone", "s1").say(type="handoff.offer", session="s1", to="tv", expires_ms=60_000)
+
+
+def prepared(device: Device) -> list[str]:
+    return [message["session"] for message in device.outlet.take() if message["type"] == "handoff.prepare"]
+
+
+def test_an_offer_that_was_told_before_its_account_was_heard_is_told_then_and_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer_to_the_tv(world)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store, "waiting_offers", lambda account, device, done: done([]))
+        tv = world.device("tv")
+    assert prepared(tv) == []
+    neighbour = EngineNeighbour(world.engine)
+    for told in (["s1"], []):
+        neighbour.account_heard(ANN)
+        world.loop.turn()
+        assert prepared(tv) == told
+
+
+def test_an_offer_that_was_heard_of_from_elsewhere_is_not_told_again(world: World) -> None:
+    offer_to_the_tv(world)
+    tv = world.connect()
+    hello = tv.say(type="hello", token="ann", device={"id": "tv", "name": "tv"})
+    prepare = next(message for message in hello if message["type"] == "handoff.prepare")
+    neighbour, frame = EngineNeighbour(world.engine), msgspec.json.encode(prepare)
+    neighbour.told(ANN, DeviceId("tv"), S1, frame)
+    assert prepared(tv) == []
+    neighbour.told(ANN, DeviceId("tv"), S1, frame.replace(prepare["handoff"].encode(), b"another"))
+    assert prepared(tv) == ["s1"]
+
+
+def test_a_connection_that_was_told_of_many_offers_remembers_the_newest_of_them(world: World) -> None:
+    driver = world.device("tv").driver
+    sessions = [SessionId(f"s{number}") for number in range(100)]
+    assert all(driver.is_first_told(session, "h1") for session in sessions)
+    assert not driver.is_first_told(sessions[-1], "h1")
+    assert not driver.is_first_told(sessions[-64], "h1")
+    assert driver.is_first_told(sessions[-65], "h1")

@@ -39,6 +39,7 @@ class Node:
         self.server = server
         self.inbox: list[bytes] = []
         self.replaced: list[ConnectionId] = []
+        self.heard_of: list[AccountId] = []
         self.news = AccountNews(name, cast(RedisLink, self), cast(Neighbour, self), cast(Telemetry, self), 10)
 
     # -- its link
@@ -58,6 +59,9 @@ class Node:
 
     def device_arrived(self, _account: AccountId, _device: DeviceId, connection: ConnectionId) -> None:
         self.replaced.append(connection)
+
+    def account_heard(self, account: AccountId) -> None:
+        self.heard_of.append(account)
 
     def measured(self, _name: str, _value: float, _label: str = "") -> None: ...
 
@@ -143,3 +147,13 @@ def test_one_that_arrives_where_its_account_is_listened_to_is_said_once() -> Non
     node.written()
     node.answered()
     assert node.inbox[2:] == [encode_arrived(Arrived("n1", DeviceId("watch"), ConnectionId("c2"), 2))]
+
+
+def test_an_account_is_heard_from_when_its_channel_is_subscribed_and_at_every_later_subscription() -> None:
+    node = Node("n1", Server())
+    node.news.arrive(ALICE, PHONE, ConnectionId("c1"))
+    assert node.heard_of == []
+    node.listening()
+    node.confirmed()
+    node.confirmed()
+    assert node.heard_of == [ALICE, ALICE]

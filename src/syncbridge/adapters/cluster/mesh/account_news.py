@@ -101,6 +101,7 @@ class AccountNews:
     def _ready(self, account: AccountId) -> None:
         for device, place in self._arrivals.listening(account):
             self._repeat(account, device, place)
+        self._neighbour.account_heard(account)
 
     def _repeat(self, account: AccountId, device: DeviceId, place: Place) -> None:
         arrived = Arrived(self._node, device, place.connection, place.number)
