@@ -155,6 +155,12 @@ def test_a_server_without_memory_refuses_a_commit_whole_and_still_deletes(world:
         assert submit(node, change(SESSION, 3, 2)) == [WasRefused(TxnId("txn-4"), "unavailable")]
         assert create(node, session_named("b")) == WasRefused(TxnId("create"), "unavailable")
         assert head_of(world) == 3
+        # Who only asks where the log stands is answered: what is committed can be read.
+        assert submit(node, change(SESSION, 3, 0)) == [WasCommitted(TxnId("txn-4"))]
+        (behind,) = submit(node, change(SESSION, 2, 0))
+        assert isinstance(behind, WasConflict)
+        assert [entry.version for entry in behind.entries] == [3]
+        assert submit(node, change(SESSION, 9, 0)) == [WasBehind(TxnId("txn-10"), 3)]
         assert delete(node, SESSION) is None
     finally:
         world.client.config_set("maxmemory", 0)

@@ -56,6 +56,7 @@ _KEYS_MAX: Final = 20_000
 
 _create = load("create")
 _commit = load("commit")
+_compare = load("compare")
 
 _log = structlog.get_logger(__name__)
 
@@ -163,8 +164,20 @@ class Committer:
         self._send(submission, done)
 
     def _send(self, submission: Submission, done: Callable[[Outcome], None]) -> None:
-        touched = self._commit_keys(submission.txn.session)
+        txn = submission.txn
+        if not (txn.entries or txn.claims or txn.held):
+            self._compare(submission, done)
+            return
+        touched = self._commit_keys(txn.session)
         self._link.run(_commit, touched, self.arguments(submission), partial(self._answered, submission, done))
+
+    def _compare(self, submission: Submission, done: Callable[[Outcome], None]) -> None:
+        """Who only asks whether the head is where they believe writes nothing, and waits for no replica."""
+        txn = submission.txn
+        keys = session_keys(txn.session)
+        args = [txn.epoch.encode(), b"%d" % txn.expected, b"%d" % txn.expected_at]
+        answered = partial(self._answered, submission, done)
+        self._link.run(_compare, [keys.head, keys.gone], args, answered, is_write=False)
 
     def _submit_offer(self, submission: Submission, device: DeviceId, done: Callable[[Outcome], None]) -> None:
         """The index knows of the offer before the log does."""
