@@ -201,4 +201,5 @@ def _written(entry: Entry) -> str:
 
 
 def _marks(stored: Stored) -> list[Any]:
-    return [op["value"] for entry in stored.entries for op in entry.ops if str(op.get("path", "")).startswith("/marks")]
+    ops = [op for entry in stored.entries for op in entry.ops if "value" in op]
+    return [op["value"] for op in ops if str(op.get("path", "")).startswith("/marks")]

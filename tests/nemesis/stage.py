@@ -109,14 +109,18 @@ class Stage:
         for server in self.redis.nodes:
             if not server.process.is_running:
                 server.process.start(lambda: True)
-        for number, node in enumerate(self.nodes):
-            if not node.process.is_running:
-                self.restart_node(number)
-        await until(self._is_whole, deadline_s=60)
-        await until(lambda: all(node.is_ready() for node in self.nodes), deadline_s=60)
+        await until(self._is_whole, deadline_s=60, what="a whole cluster of Redis")
+        await until(self._are_nodes_ready, deadline_s=60, what="the readiness of the nodes")
 
     def _processes(self) -> list[ServerProcess]:
         return [*(server.process for server in self.redis.nodes), *(node.process for node in self.nodes)]
+
+    def _are_nodes_ready(self) -> bool:
+        """Also of those that ended meanwhile: others are started in their places."""
+        for number, node in enumerate(self.nodes):
+            if not node.process.is_running:
+                self.restart_node(number)
+        return all(node.is_ready() for node in self.nodes)
 
     def _is_whole(self) -> bool:
         primaries = 0
