@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from msgspec import structs
 
 from bench.handing_over import PUSHERS, PUSHES_PER_S, measure_handoffs
 from bench.processor import split_cores
@@ -115,31 +116,34 @@ async def run(options: argparse.Namespace) -> int:
             matrix = Run(worlds, len(others), deadline, 0.1 if options.tiny else options.seconds)
             for name, cells in (TINY if options.tiny else SERIES).items():
                 await matrix.series(name, cells)
-        handed, told = {}, None
+            results = Results(
+                measured_on=time.strftime("%Y-%m-%d", time.gmtime()),
+                command=COMMAND,
+                machine=here,
+                rows=matrix.rows(),
+                node_memory=weighed,
+                redis_memory=stored,
+                idle=idle,
+                events=None,
+                handoff={},
+            )
+        keep(results, options.report)  # whatever becomes of what comes next
         if not options.tiny:
             tell("events")
-            told = await event_cost(Path(folder) / "rabbitmq", 4_000)
+            results = structs.replace(results, events=await event_cost(Path(folder) / "rabbitmq", 4_000))
             tell("handoffs between two nodes")
             os.sched_setaffinity(0, every_core)
             async with open_worlds(["nodes"], Path(folder) / "handoff") as worlds:
-                handed = await handoffs(worlds["nodes"], 400)
-    results = Results(
-        measured_on=time.strftime("%Y-%m-%d", time.gmtime()),
-        command=COMMAND,
-        machine=here,
-        rows=matrix.rows(),
-        node_memory=weighed,
-        redis_memory=stored,
-        idle=idle,
-        events=told,
-        handoff=handed,
-    )
-    options.report.mkdir(parents=True, exist_ok=True)
-    write(results, options.report / "capacity.json")
-    if not options.tiny:
-        (options.report / "capacity.html").write_text(report.page(results), "utf-8")
+                results = structs.replace(results, handoff=await handoffs(worlds["nodes"], 400))
+            keep(results, options.report)
+            (options.report / "capacity.html").write_text(report.page(results), "utf-8")
     tell(f"written to {options.report}")
     return 0
+
+
+def keep(results: Results, report_folder: Path) -> None:
+    report_folder.mkdir(parents=True, exist_ok=True)
+    write(results, report_folder / "capacity.json")
 
 
 def machine(cores: int, load_average: float, world: World) -> Machine:
