@@ -35,11 +35,15 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class Loaded(Event, frozen=True):
-    """The session's newest useful snapshot and the entries after it, with their digests."""
+    """The session's newest useful snapshot and the entries after it, with their digests.
+
+    ``txns`` are the entries' transactions in step, or empty where the store does not say them.
+    """
 
     snapshot: Snapshot
     entries: list[Entry]
     digests: list[int]
+    txns: list[str] = []
 
 
 class LoadFailed(Event, frozen=True):
@@ -55,11 +59,15 @@ class Committed(Event, frozen=True):
 
 
 class Conflicted(Event, frozen=True):
-    """The head had moved: nothing was appended; ``entries`` (with digests) are what came since ``expected``."""
+    """The head had moved: nothing was appended; ``entries`` (with digests) are what came since ``expected``.
+
+    ``txns`` as in `Loaded`.
+    """
 
     txn: TxnId
     entries: list[Entry]
     digests: list[int]
+    txns: list[str] = []
 
 
 class OutcomeUnknown(Event, frozen=True):

@@ -37,11 +37,14 @@ def _on_loaded(machine: SessionMachine, event: on.Loaded, now_ms: int) -> list[A
     if machine.state is not SessionState.LOADING:
         return []
     log = SessionLog(event.snapshot, machine.limits)
+    txns = event.txns or [""] * len(event.entries)
     try:
         for entry, digest in zip(event.entries, event.digests, strict=True):
             if entry.version != log.version + 1:
                 raise errors.StateDamaged(f"entry {entry.version} follows {log.version}")
             log.append(entry, digest)
+        # Of what this node puts back one day the store must know the repeats, whoever committed it.
+        log.txns = {entry.version: txn for entry, txn in zip(event.entries, txns, strict=True) if txn}
     except errors.SyncBridgeError:
         return _on_load_failed(machine, on.LoadFailed(errors.StateDamaged.code), now_ms)
     log.trim()
@@ -51,8 +54,8 @@ def _on_loaded(machine: SessionMachine, event: on.Loaded, now_ms: int) -> list[A
     if is_behind and not is_forked:
         return put_back(machine)  # refused as forked once, it would be for ever: then the store's log is the one
     if old is not None and goes_on(old, log):
-        later = [pair for pair in zip(event.entries, event.digests, strict=True) if pair[0].version > old.version]
-        said = adopt(machine, [entry for entry, _ in later], [digest for _, digest in later])
+        known = sum(entry.version <= old.version for entry in event.entries)
+        said = adopt(machine, event.entries[known:], event.digests[known:], txns[known:])
     else:
         said = _replace(machine, log, now_ms)
         machine.since_snapshot = len(event.entries)
@@ -121,7 +124,7 @@ def _on_conflicted(machine: SessionMachine, event: on.Conflicted, now_ms: int) -
     if batch is None or batch.txn is None or batch.txn.id != event.txn:
         return []
     machine.take_back()
-    said: list[AnyEffect] = adopt(machine, event.entries, event.digests)
+    said: list[AnyEffect] = adopt(machine, event.entries, event.digests, event.txns)
     return _race_lost(machine, now_ms, said + heed(machine))
 
 

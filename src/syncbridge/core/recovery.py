@@ -22,7 +22,7 @@ Two logs are told apart by the transactions at their newest common version where
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from syncbridge import errors
@@ -61,7 +61,7 @@ def heed(machine: SessionMachine) -> list[AnyEffect]:
         if event.epoch != log.epoch or _is_fork(log, event):
             said += read_again(machine)
         else:
-            said += adopt(machine, event.entries, event.digests, event.txn)
+            said += adopt(machine, event.entries, event.digests, [event.txn] * len(event.entries))
     return said
 
 
@@ -76,15 +76,18 @@ def _is_fork(log: SessionLog, event: on.EntriesSeen) -> bool:
     return is_next and event.previous_at not in (0, log.updated_at)
 
 
-def adopt(machine: SessionMachine, entries: list[Entry], digests: list[int], txn: str = "") -> list[AnyEffect]:
-    """What others committed is in the log, and members are told; where there is a gap, the log is read again."""
+def adopt(machine: SessionMachine, entries: list[Entry], digests: list[int], txns: Sequence[str]) -> list[AnyEffect]:
+    """What others committed is in the log, and members are told; where there is a gap, the log is read again.
+
+    ``txns`` in step with the entries, or empty: where nothing shares the log, none is asked for.
+    """
     log, members = machine.log, machine.members
     assert log is not None
     said: list[AnyEffect] = []
     there = members.receivers()
     run: list[Entry] = []
     is_gap = False
-    for entry, digest in zip(entries, digests, strict=True):
+    for entry, digest, txn in zip(entries, digests, txns or [""] * len(entries), strict=True):
         if entry.version <= log.version:
             continue
         if entry.version != log.version + 1:

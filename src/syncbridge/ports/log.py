@@ -25,11 +25,15 @@ class WasCommitted(Struct, frozen=True):
 
 
 class WasConflict(Struct, frozen=True):
-    """The head is past ``expected``: ``entries`` and their digests are all that came since."""
+    """The head is past ``expected``: ``entries`` and their digests are all that came since.
+
+    ``txns`` are the entries' transactions ("" where unknown), in step; empty where the store does not say them.
+    """
 
     txn: TxnId
     entries: list[Entry]
     digests: list[int]
+    txns: list[str] = []
 
 
 class WasUnknown(Struct, frozen=True):
@@ -72,11 +76,12 @@ Outcome = WasCommitted | WasConflict | WasUnknown | WasForeign | WasFenced | Was
 
 
 class StoredLog(Struct, frozen=True):
-    """A snapshot and every entry after it up to the head, with digests in step."""
+    """A snapshot and every entry after it up to the head, with digests in step, and ``txns`` as in `WasConflict`."""
 
     snapshot: Snapshot
     entries: list[Entry]
     digests: list[int]
+    txns: list[str] = []
 
 
 class Stretch(Struct, frozen=True):

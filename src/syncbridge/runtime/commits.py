@@ -106,7 +106,7 @@ class Commits:
             trip.entries += count
             self._note(live)
         elif isinstance(outcome, WasConflict):
-            event = Conflicted(outcome.txn, outcome.entries, outcome.digests)
+            event = Conflicted(outcome.txn, outcome.entries, outcome.digests, outcome.txns)
         elif isinstance(outcome, WasForeign):
             event = EpochChanged(outcome.txn)
         elif isinstance(outcome, WasFenced):

@@ -207,7 +207,7 @@ def late_ones_lose(world: World) -> None:
     outcomes = submit(node, first, change(SESSION, 1, name="late"))
     assert outcomes == [
         WasCommitted(first.txn.id),
-        WasConflict(TxnId("late-2"), first.txn.entries, first.txn.digests),
+        WasConflict(TxnId("late-2"), first.txn.entries, first.txn.digests, [first.txn.id]),
     ]
 
 

@@ -15,6 +15,7 @@ from syncbridge.core.entry import HandoffNote
 from syncbridge.core.ids import ConnectionId, DeviceId, HandoffId, TxnId
 from syncbridge.ports import (
     Forked,
+    Held,
     PutBack,
     StoredLog,
     StoreFault,
@@ -92,6 +93,22 @@ def test_a_log_that_fell_back_is_told_how_far_and_goes_on_where_it_was(world: Wo
     assert (after.entries[:-1], after.digests[:-1]) == (before.entries, before.digests)
 
 
+def test_what_a_node_only_read_is_put_back_as_whose_it_was_and_its_repeat_is_known(world: World) -> None:
+    one, two = world.node(), world.node()
+    log_up_to(one, SESSION, 3)
+    made = change(SESSION, 3, 2)
+    assert submit(one, made) == [WasCommitted(made.txn.id)]
+    late = change(SESSION, 3, name="late")
+    (behind,) = submit(two, late)
+    log = loaded(two, SESSION, 100)
+    assert isinstance(behind, WasConflict)
+    assert behind.txns == log.txns[-2:] == [made.txn.id] * 2
+    world.servers.empty()
+    assert put_back(two, Held(snapshot_of(SESSION, 5), log.entries, log.digests, log.txns)) == PutBack(5)
+    assert submit(one, made) == [WasCommitted(made.txn.id)]
+    assert versions_of(loaded(two, SESSION, 100)) == [5], "once, however often it is sent"
+
+
 def test_two_nodes_that_put_back_the_same_do_it_once(world: World) -> None:
     one, two = world.node(), world.node()
     submissions = log_up_to(one, SESSION, 9)
@@ -137,7 +154,9 @@ def test_what_was_made_on_an_entry_that_another_took_the_place_of_appends_nothin
     assert submit(two, following) == [WasCommitted(following.txn.id)]
     assert submit(one, late) == [WasForeign(late.txn.id)], "also where what stands there has followers"
     other = change(SESSION, 5, name="other", expected_at=STARTED_AT + 60)
-    assert submit(one, other) == [WasConflict(other.txn.id, following.txn.entries, following.txn.digests)]
+    assert submit(one, other) == [
+        WasConflict(other.txn.id, following.txn.entries, following.txn.digests, [following.txn.id])
+    ]
     assert submit(two, following) == [WasCommitted(following.txn.id)], "a repeat is known"
 
 

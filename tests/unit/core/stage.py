@@ -108,7 +108,8 @@ class Stage:
                     case do.Load():
                         entries = self.stored
                         digests = [digest for txn in self.txns for digest in txn.digests]
-                        todo.append(on.Loaded(self.snapshot, entries, digests))
+                        txns = [str(txn.id) for txn in self.txns for _ in txn.entries] if self.machine.is_shared else []
+                        todo.append(on.Loaded(self.snapshot, entries, digests, txns))
                     case do.Commit(txn=txn):
                         if self.holds:
                             self.held.append(txn)
@@ -282,7 +283,8 @@ def conflict(stage: Stage, entries: list[Entry]) -> None:
         status="active",
     )
     stage.txns.append(others)
-    stage.happens(on.Conflicted(txn.id, entries, [0] * len(entries)))
+    txns = [str(others.id)] * len(entries) if stage.machine.is_shared else []
+    stage.happens(on.Conflicted(txn.id, entries, [0] * len(entries), txns))
 
 
 def fold(snapshot: Snapshot, entries: list[Entry], limits: Limits) -> Any:

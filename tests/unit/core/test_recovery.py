@@ -203,6 +203,29 @@ def test_a_head_below_ours_is_put_back_and_all_waits_until_it_was(stage: Stage) 
     assert not stage.all("phone", m.Left)
 
 
+@pytest.mark.parametrize("learned", ["loaded", "read again", "conflict"])
+def test_what_was_learned_from_the_store_is_put_back_as_whose_it_was(stage: Stage, learned: str) -> None:
+    """Else who committed it, and never heard the outcome, would work it again."""
+    if learned == "conflict":
+        stage.holds = True
+        stage.pushes("phone", SET, base=1)
+        conflict(stage, [stage.entry(2, ops=OTHER)])
+        stage.commits()
+    else:
+        stage.txns.append(
+            msgspec.structs.replace(on_disk(stage.txns[-1], stage.entry(2, ops=OTHER)), id=TxnId("other"))
+        )
+        if learned == "loaded":
+            stage.crash()
+            stage.joins("phone")
+        else:
+            stage.happens(on.HeadSeen("e1", 2))
+    stage.happens(on.HeadSeen("e1", 1))
+    held = orders(stage, do.PutBack)[-1]
+    said = dict(zip([entry.version for entry in held.entries], held.txns, strict=True))
+    assert said[2] == "other"
+
+
 def test_a_commit_on_what_the_store_lost_is_submitted_again_as_it_was(stage: Stage) -> None:
     stage.holds = True
     stage.pushes("phone", SET, base=1)

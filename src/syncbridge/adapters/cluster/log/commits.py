@@ -287,10 +287,10 @@ class Committer:
     def _conflict(self, txn: Txn, version: int) -> Steps[Outcome]:
         """What came since, where the transaction was made on an entry that stands. Raises as `LogReader.since`."""
         known = 1 if txn.expected and txn.expected_at else 0
-        entries, digests = yield from self._reader.since(txn.session, txn.epoch, txn.expected - known, version)
+        entries, digests, txns = yield from self._reader.since(txn.session, txn.epoch, txn.expected - known, version)
         if known and entries[0].at != txn.expected_at:
             return WasForeign(txn.id)
-        return WasConflict(txn.id, entries[known:], digests[known:])
+        return WasConflict(txn.id, entries[known:], digests[known:], txns[known:])
 
     def _set_aside(self, txn: Txn, reason: str) -> Steps[Outcome]:
         """The damaged log is out of the way. Who pushes holds it, and is asked to put back what it holds."""

@@ -80,9 +80,9 @@ class LogReader:
     def load(self, session: SessionId, reach: int) -> Steps[StoredLog]:
         """As `StateStore.load`. Raises Missing, Damage, Replaced, Failed."""
         begin, heard = yield from self._begin(session, b"reach", reach)
-        entries, digests = yield from self.since(session, begin.epoch, begin.snapshot.version, begin.version)
+        entries, digests, txns = yield from self.since(session, begin.epoch, begin.snapshot.version, begin.version)
         snapshot = begin.snapshot if heard is None else replace(begin.snapshot, heard=heard)
-        return StoredLog(snapshot, entries, digests)
+        return StoredLog(snapshot, entries, digests, txns)
 
     def state_at(self, session: SessionId, version: int) -> Steps[StoredLog]:
         """As `StateStore.state_at`. Raises Missing, Damage, Replaced, Failed."""
@@ -90,15 +90,15 @@ class LogReader:
         if not begin.snapshot.version <= version <= begin.version:
             detail = f"the log holds the states from version {begin.snapshot.version} to {begin.version}"
             raise Failed(StoreFault("not_found", detail))
-        entries, digests = yield from self.since(session, begin.epoch, begin.snapshot.version, version)
-        return StoredLog(begin.snapshot, entries, digests)
+        entries, digests, txns = yield from self.since(session, begin.epoch, begin.snapshot.version, version)
+        return StoredLog(begin.snapshot, entries, digests, txns)
 
     def entries(self, session: SessionId, after: int, count_max: int) -> Steps[Stretch]:
         """As `StateStore.entries`. Raises Missing, Damage, Replaced, Failed."""
         args = [b"%d" % after, b"", b"%d" % count_max, b"%d" % STRETCH_BYTES_MAX, b"told"]
         epoch, head, oldest, found = yield from self._part(session, args)
         start = max(after, begins_after(oldest))
-        entries, _ = read_entries(epoch, start, found)
+        entries, _, _ = read_entries(epoch, start, found)
         if not entries and start < head:
             raise Damage(f"the entries after {start} are not there")
         return Stretch(epoch, oldest, head, entries)
@@ -111,7 +111,7 @@ class LogReader:
         if not known or known == outline.version:
             return known
         version = known
-        entries, _ = yield from self.since(session, outline.epoch, known, later)
+        entries, _, _ = yield from self.since(session, outline.epoch, known, later)
         for entry in entries:
             if entry.at > at_ms:
                 break
@@ -133,17 +133,20 @@ class LogReader:
             [read_mark(mark) for mark in marks],
         )
 
-    def since(self, session: SessionId, epoch: str, after: int, until: int) -> Steps[tuple[list[Entry], list[int]]]:
-        """All entries after `after` up to `until` with their digests. Raises as `load`."""
+    def since(
+        self, session: SessionId, epoch: str, after: int, until: int
+    ) -> Steps[tuple[list[Entry], list[int], list[str]]]:
+        """All entries after `after` up to `until` with their digests and transactions. Raises as `load`."""
         entries: list[Entry] = []
         digests: list[int] = []
+        txns: list[str] = []
         while after < until:
             args = [b"%d" % after, b"%d" % until, b"%d" % _COUNT_MAX, b"%d" % STRETCH_BYTES_MAX, b"all"]
             now, _, oldest, found = yield from self._part(session, args)
             if now != epoch:
                 raise Replaced
             try:
-                part, their = read_entries(epoch, after, found)
+                part, their, made_by = read_entries(epoch, after, found)
                 if not part:
                     raise Damage(f"the entries after {after} are not there")
             except Damage:
@@ -152,8 +155,9 @@ class LogReader:
                 raise
             entries += part
             digests += their
+            txns += made_by
             after += len(part)
-        return entries, digests
+        return entries, digests, txns
 
     def _part(self, session: SessionId, args: list[bytes]) -> Steps[tuple[str, int, int, Any]]:
         keys = session_keys(session)

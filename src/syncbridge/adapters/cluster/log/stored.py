@@ -33,10 +33,14 @@ def seal_entry(epoch: bytes, version: int, txn: bytes, digest: int, body: bytes)
     return b"%d %08x" % (digest, crc32(body, crc32(b"%b %d %d %b" % (epoch, version, digest, txn))))
 
 
-def read_entries(epoch: str, after: int, found: Any) -> tuple[list[Entry], list[int]]:
-    """The entries of a stretch of the stream with their digests, contiguous after `after`. Raises Damage."""
+def read_entries(epoch: str, after: int, found: Any) -> tuple[list[Entry], list[int], list[str]]:
+    """The entries of a stretch of the stream, contiguous after `after`, with digests and transactions. Raises Damage.
+
+    A transaction is "" where the node that put its entry back did not know it.
+    """
     entries: list[Entry] = []
     digests: list[int] = []
+    txns: list[str] = []
     version, log = after, epoch.encode()
     try:
         for name, fields in found:
@@ -54,9 +58,10 @@ def read_entries(epoch: str, after: int, found: Any) -> tuple[list[Entry], list[
                 raise Damage(f"entry {version} says that it is {entry.version}")
             entries.append(entry)
             digests.append(digest)
+            txns.append(text(txn))
     except (ValueError, TypeError, AttributeError, msgspec.DecodeError):
         raise Damage(f"entry {version} cannot be read") from None
-    return entries, digests
+    return entries, digests, txns
 
 
 def pack_snapshot(snapshot: Snapshot) -> bytes:
