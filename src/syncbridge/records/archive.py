@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import delete, or_, select
+from sqlalchemy import and_, delete, or_, select
 
 from syncbridge.core.entry import Snapshot
 from syncbridge.core.ids import SessionId
@@ -40,7 +40,8 @@ class Archive:
 
     Blocking   `keep` is a dictionary write; the state is encoded when its turn to be written has come.
     Coalesced  of each session the newest one waits.
-    Ordering   an older version never replaces a newer one of the same epoch, whichever node writes; another epoch does.
+    Ordering   an older version never replaces a newer one of the same epoch, whichever node writes; of another epoch,
+               what was committed earlier never replaces what was committed later.
     Bounded    `PENDING_BYTES_MAX` wait. A session that finds no room is left out (`dropped_total`) and comes again with
                its next one; one that has a place keeps it.
     Erasure    a state is written only while its session is listed, checked in the same transaction: none comes back.
@@ -69,7 +70,7 @@ class Archive:
         """The state is in the table soon, unless a newer one is."""
         waiting = self._pending.get(snapshot.session)
         if waiting is not None:
-            if waiting.epoch == snapshot.epoch and waiting.version >= snapshot.version:
+            if not _is_newer(snapshot, waiting):
                 return
         elif self._behind.is_closed or self.pending_bytes + _cost(snapshot) > PENDING_BYTES_MAX:
             self.dropped_total += 1
@@ -184,7 +185,10 @@ class Archive:
                     insertion.on_conflict_do_update(
                         index_elements=["session"],
                         set_={name: new[name] for name in columns},
-                        where=or_(held.epoch != new.epoch, held.version < new.version),
+                        where=or_(
+                            and_(held.epoch == new.epoch, held.version < new.version),
+                            and_(held.epoch != new.epoch, held.at <= new.at),
+                        ),
                     )
                 )
         return len(known)
@@ -205,5 +209,6 @@ def _cost(snapshot: Snapshot) -> int:
     return snapshot.size + _ROW_BYTES
 
 
-def _is_newer(waiting: Snapshot, kept: Snapshot) -> bool:
-    return waiting.epoch != kept.epoch or waiting.version > kept.version
+def _is_newer(one: Snapshot, other: Snapshot) -> bool:
+    """As the table judges. A log that was rebuilt begins at the time of the state that it was rebuilt from."""
+    return one.version > other.version if one.epoch == other.epoch else one.at >= other.at

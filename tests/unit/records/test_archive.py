@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import event, func, select
 
 from syncbridge.core.entry import Settled, Snapshot
@@ -62,7 +63,7 @@ async def test_a_number_of_any_size_comes_back_as_it_was(listed: Records) -> Non
     assert await listed.archive.read(ONE) == kept
 
 
-async def test_an_older_version_never_replaces_a_newer_one_and_another_epoch_does(listed: Records) -> None:
+async def test_an_older_version_never_replaces_a_newer_one_of_its_epoch(listed: Records) -> None:
     other_node = Archive(listed.database)
     for one, then in ((9, 9), (8, 9), (10, 10)):
         other_node.keep(snapshot(one))
@@ -70,9 +71,30 @@ async def test_an_older_version_never_replaces_a_newer_one_and_another_epoch_doe
         found = await listed.archive.read(ONE)
         assert found is not None
         assert found.version == then
-    other_node.keep(snapshot(2, epoch="e2"))
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["in the table", "waiting"])
+async def test_another_epoch_replaces_what_was_committed_before_it_and_not_what_came_later(
+    listed: Records, *, waits: bool
+) -> None:
+    old, rebuilt = snapshot(9), replace(snapshot(5, epoch="e2"), at=AT + 9)
+    gone_on = replace(snapshot(6, epoch="e2"), at=AT + 20)
+    late = replace(snapshot(12), at=AT + 19)
+    for one, then in ((old, old), (rebuilt, rebuilt), (gone_on, gone_on), (old, gone_on), (late, gone_on)):
+        node = listed.archive if waits else Archive(listed.database)
+        node.keep(one)
+        if not waits:
+            await node.flush()
+        assert await listed.archive.read(ONE) == then
+
+
+async def test_a_state_that_waits_does_not_hide_a_later_one_of_another_epoch(listed: Records) -> None:
+    listed.archive.keep(snapshot(9))
+    later = replace(snapshot(2, epoch="e2"), at=AT + 20)
+    other_node = Archive(listed.database)
+    other_node.keep(later)
     await other_node.flush()
-    assert await listed.archive.read(ONE) == snapshot(2, epoch="e2")
+    assert await listed.archive.read(ONE) == later
 
 
 async def test_any_number_of_changes_is_one_transaction(listed: Records) -> None:
