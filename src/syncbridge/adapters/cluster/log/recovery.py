@@ -9,6 +9,7 @@ Redis first knew of the slot, when its primary changed, when the log was set asi
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -61,6 +62,7 @@ class Recovery:
         *,
         grace_ms: int = GRACE_MS,
         new_part: Callable[[], str] = lambda: secrets.token_hex(6),
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
         self._indexes = indexes
@@ -69,11 +71,12 @@ class Recovery:
         self._retention = retention
         self._grace_ms = grace_ms
         self._new_part = new_part
-        self._changed_at = -grace_ms  # when a primary changed, as this node saw it
+        self._now_s = now_s  # server time follows the wall clock, and what is waited for is no time of day
+        self._changed_at_s: float | None = None  # when a primary changed, as this node saw it
         link.on_primary_changed.append(self._primary_changed)
 
     def _primary_changed(self) -> None:
-        self._changed_at = self._clock.now_ms()
+        self._changed_at_s = self._now_s()
 
     def set_aside(self, session: SessionId, reason: str) -> Steps[None]:
         """The damaged log is out of the way, and kept for whoever looks at it. Raises Failed, Damage."""
@@ -106,7 +109,9 @@ class Recovery:
         if found is None:
             detail = "the log was set aside, and no archive has its state"
             raise Failed(StoreFault("state_damaged", detail) if is_damaged else StoreFault("not_found"))
-        waited_ms = min(known_ms, self._clock.now_ms() - self._changed_at)
+        waited_ms = known_ms
+        if self._changed_at_s is not None:
+            waited_ms = min(waited_ms, int((self._now_s() - self._changed_at_s) * 1_000))
         if is_damaged:
             waited_ms = min(waited_ms, self._retention.live_ms - aside_left_ms)
         if waited_ms < self._grace_ms:
