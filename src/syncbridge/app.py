@@ -33,6 +33,7 @@ from syncbridge.net.handler import Upgrade
 from syncbridge.net.options import ServerOptions, TlsFiles
 from syncbridge.net.renewal import CertificateKeeper
 from syncbridge.net.server import Server
+from syncbridge.runtime.archiving import ARCHIVE_EVERY_MS, Archiving
 from syncbridge.runtime.clock import ServerClock
 from syncbridge.runtime.drain import say_goodbye, settle
 from syncbridge.runtime.driver import ConnectionDriver
@@ -95,6 +96,8 @@ class Service:
         self.telemetry = telemetry
         self.traces = _traces_of(settings)
         types = session_types_of(settings)
+        # Where the live store is on this disk, it is its own archive.
+        self.archiving = Archiving(records.directory, records.archive) if store.is_shared else None
         self.engine = Engine(
             limits=settings.limits,
             clock=clock,
@@ -102,7 +105,7 @@ class Service:
             call_at=_timers_of(loop, clock),
             store=store,
             gatekeeper=HelloGate(AccountGatekeeper(authority), settings.limits, clock, loop.call_soon),
-            directory=records.directory,
+            directory=records.directory if self.archiving is None else self.archiving,
             telemetry=self.telemetry if self.traces is None else self.traces.before(self.telemetry, clock),
             recorder=records.incidents,
             new_id=make_ids(),
@@ -220,6 +223,8 @@ class Service:
             _log.info("goodbye said", connections=told)
         await self.server.drain()
         self.engine.keep_heard()
+        if self.archiving is not None:
+            self.archiving.keep(self.engine)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -252,6 +257,8 @@ class Service:
             loop.create_task(self.lifecycle.retention.follow()),
             loop.create_task(self.lifecycle.eraser.follow()),
         ]
+        if (archiving := self.archiving) is not None:
+            self._upkeep.append(loop.create_task(self._every(ARCHIVE_EVERY_MS, lambda: archiving.keep(self.engine))))
         self._upkeep += [loop.create_task(work()) for work in self._backends_upkeep]
         if self.certificate is not None:
             self._upkeep.append(loop.create_task(self._every(CERTIFICATE_EVERY_MS, self.certificate.look)))

@@ -57,10 +57,10 @@ async def test_what_no_node_holds_comes_from_the_records_and_devices_under_a_new
     """Every node died with Redis. The records' state may be old; what a device made since, it makes again."""
     await stage.calm()
     async with AsyncExitStack() as stack:
-        traffic = await _worked(stage, stack, 42, 300, rest_share=0.0)
+        traffic = await _worked(stage, stack, 42, 300, rest_share=0.08)
         before = {session: next(iter(traffic.holders(session).values())) for session in traffic.sessions}
         for node in stage.nodes:
-            node.process.kill()
+            node.stop()
         _lose_everything(stage)
         await stage.calm()
         for replica in traffic.replicas.values():
