@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from docs.generate import asyncapi, cloudevents, commands, events, schemas
+from docs.generate import asyncapi, capacity, cloudevents, commands, events, schemas
 from syncbridge import bounds, config, errors
 from syncbridge.core.session_types import SESSION_TYPES, Range, SessionType
 from syncbridge.telemetry import metrics
@@ -144,6 +144,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "events": cloudevents.table,
     "event-members": cloudevents.members,
     "event-examples": cloudevents.example,
+    **capacity.PARTS,
     **{f"bad-{family.lower()}": partial(bad_input.page, family) for family in bad_input.CLAUSES},
 }
 

@@ -59,7 +59,7 @@ class Run:
         self._worlds = worlds
         self._cores_others = cores_others
         self._deadline = deadline
-        self._seconds = seconds
+        self.round_s = seconds
         self._found: dict[Cell, list[Figures]] = {}
 
     async def series(self, name: str, cells: list[Cell]) -> None:
@@ -79,7 +79,7 @@ class Run:
                 break
             tell(f"{name}: round {number + 1} of {rounds}, {len(stands)} cells")
             for stand in stands:
-                await stand.round(self._seconds)
+                await stand.round(self.round_s)
         for stand in stands:
             self._found[stand.cell] = stand.rounds
             stand.close()
@@ -120,6 +120,7 @@ async def run(options: argparse.Namespace) -> int:
                 measured_on=time.strftime("%Y-%m-%d", time.gmtime()),
                 command=COMMAND,
                 machine=here,
+                round_s=matrix.round_s,
                 rows=matrix.rows(),
                 node_memory=weighed,
                 redis_memory=stored,

@@ -57,6 +57,7 @@ class Results(msgspec.Struct, frozen=True):
     measured_on: str
     command: str
     machine: Machine
+    round_s: float
     rows: list[Row]
     node_memory: list[NodeMemory]
     redis_memory: RedisMemory

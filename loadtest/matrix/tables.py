@@ -14,6 +14,8 @@ from loadtest.matrix.results import Results, Row, Spread
 from loadtest.matrix.series import SERIES
 
 PLACEMENTS: dict[Placement, str] = {"together": "devices of a session at one node", "apart": "at two nodes"}
+BUSY_LOAD = 1.0
+"""Of the machine before the run: from here on others were at work."""
 BUSY = 0.9
 """Of its cores: from here on a side is what bounds the rate."""
 
@@ -38,12 +40,18 @@ class Table(msgspec.Struct, frozen=True):
 def where(results: Results) -> str:
     """One sentence: when, on what, by which command."""
     one = results.machine
-    return (
+    told = (
         f"Measured on {results.measured_on} by `{results.command}` on {one.cores} cores ({one.cpu},"
-        f" {one.memory_gib} GiB), Python {one.python}, Redis {one.redis}, PostgreSQL {one.postgres};"
-        f" load average before it: {one.load_average:g}. Figures are medians of rounds of a second, in brackets the"
-        " least and the greatest.\n"
+        f" {one.memory_gib} GiB), Python {one.python}, Redis {one.redis}, PostgreSQL {one.postgres}; load average"
+        f" before it: {one.load_average:g}. Figures are medians of rounds of {results.round_s:g} s, in brackets the"
+        " least and the greatest."
     )
+    if one.load_average > BUSY_LOAD:
+        told += (
+            " **The machine was busy with other work**: rates and times of waiting are not the service's own, and even"
+            " processor time is more than on a quiet one."
+        )
+    return told + "\n"
 
 
 def rates(results: Results) -> Table:
@@ -144,6 +152,7 @@ def handoff(results: Results) -> Table:
     rows = [
         [
             said,
+            str(results.handoff[name]["handoffs"]),
             *(
                 f"{results.handoff[name][key]:.2f}"
                 for key in ("confirmed_p50_ms", "confirmed_p99_ms", "confirmed_max_ms")
@@ -152,7 +161,7 @@ def handoff(results: Results) -> Table:
         for name, said in (("idle", "nothing else"), ("loaded", "1,000 pushes a second, each from node to node"))
         if name in results.handoff
     ]
-    return Table(["while there is", "p50 ms", "p99 ms", "slowest ms"], rows)
+    return Table(["while there is", "handoffs", "p50 ms", "p99 ms", "slowest ms"], rows)
 
 
 COSTS: dict[str, tuple[str, str]] = {

@@ -18,7 +18,7 @@ from loadtest.matrix.series import SERIES
 
 COMMIT_US, DELIVERY_US, APART_US, REPLICATED_US = 60.0, 15.0, 40.0, 5.0
 REDIS_US, REPLICA_US, POSTGRES_US = 12.0, 9.0, 0.5
-HANDOFF = {"confirmed_p50_ms": 2.0, "confirmed_p99_ms": 8.0, "confirmed_max_ms": 20.0}
+HANDOFF = {"handoffs": 400, "confirmed_p50_ms": 2.0, "confirmed_p99_ms": 8.0, "confirmed_max_ms": 20.0}
 
 
 def figures(cell: Cell) -> Figures:
@@ -49,6 +49,7 @@ def spotless() -> Results:
         measured_on="2026-01-02",
         command="make load ARGS=--matrix",
         machine=Machine("a processor", 2, 8, "3.11.7", "7.0.15", "15.1", 0.1),
+        round_s=1.0,
         rows=[Row.of(cell, [figures(cell)] * 3) for cell in cells],
         node_memory=[NodeMemory(world, 16.0, 30.0, 3_000.0, 2_000.0) for world in ("embedded", "redis")],
         redis_memory=RedisMemory(5.0, 1.25, 0.3),
@@ -130,6 +131,13 @@ def test_what_there_was_no_time_for_is_left_out() -> None:
     shorter = msgspec.structs.replace(run, rows=[row for row in run.rows if row.cell.sessions < 10_000])
     assert tables.sessions(shorter).rows[-1] == ["10,000", "-", "-"]
     assert "svg" in plots.growth(shorter, "sessions")
+
+
+def test_a_busy_machine_is_owned_up_to() -> None:
+    run = spotless()
+    assert "busy" not in tables.where(run)
+    busy = msgspec.structs.replace(run, machine=msgspec.structs.replace(run.machine, load_average=8.5))
+    assert "busy with other work" in tables.where(busy)
 
 
 def test_who_was_at_the_limit_is_told() -> None:
