@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from syncbridge.adapters.cluster.log.lines import Lines
 from syncbridge.adapters.cluster.log.steps import Steps, drive, together
 from syncbridge.core.ids import SessionId
 
 ONE, TWO = SessionId("one"), SessionId("two")
+
+
+@pytest.fixture
+def lines_log() -> Iterator[list[Any]]:
+    """What is logged meanwhile."""
+    with capture_logs() as seen:
+        yield seen
 
 
 class Later:
@@ -72,6 +80,35 @@ def test_a_fault_of_our_own_closes_no_session_for_ever() -> None:
         raise ZeroDivisionError
 
     lines.alone(ONE, broken, made.append)
+    lines.add(ONE, lambda: made.append("behind"))
+    with pytest.raises(ZeroDivisionError):
+        later.waiting.pop()(None)
+    assert made == ["behind"]
+    assert ONE not in lines
+
+
+def _broken() -> None:
+    raise ZeroDivisionError
+
+
+def test_a_call_that_fails_is_logged_and_holds_up_none_behind_it(lines_log: list[Any]) -> None:
+    lines, made = Lines(), list[str]()
+    lines.close(ONE)
+    lines.add(ONE, _broken)
+    lines.add(ONE, lambda: made.append("behind"))
+    lines.open(ONE)
+    assert made == ["behind"]
+    assert ONE not in lines
+    assert [(one["event"], one["session"]) for one in lines_log] == [("session_call_failed", ONE)]
+
+
+def test_who_fails_when_answered_closes_no_session_for_ever() -> None:
+    lines, made, later = Lines(), list[object](), Later()
+
+    def work() -> Steps[None]:
+        yield later
+
+    lines.alone(ONE, work, lambda _: _broken())
     lines.add(ONE, lambda: made.append("behind"))
     with pytest.raises(ZeroDivisionError):
         later.waiting.pop()(None)

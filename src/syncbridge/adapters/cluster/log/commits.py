@@ -185,18 +185,28 @@ class Committer:
         session = txn.session
         self._calls.close(session)
 
-        def go_on(fault: StoreFault | None) -> None:
-            if fault is None:
-                self._offers[session] = (device, txn.waiting_until)
-                self._offers.move_to_end(session)
-                if len(self._offers) > _OFFERS_MAX:
-                    self._offers.popitem(last=False)
-                self._send(submission, done)
-            else:
-                self._answers.add(session, lambda: done(WasRefused(txn.id, "unavailable")))
-            self._calls.open(session)
+        def listed() -> Steps[StoreFault | None]:
+            listing = self._indexes.list_offer(session, txn.account, device, txn.waiting_until)
+            try:
+                return (yield from fault_of(listing))
+            except Exception:  # noqa: BLE001 - our own fault: it is logged, and others are not held up
+                _log.exception("offer_not_listed", session=session, txn=txn.id)
+                return StoreFault("unavailable")
 
-        drive(fault_of(self._indexes.list_offer(session, txn.account, device, txn.waiting_until)), go_on)
+        def go_on(fault: StoreFault | None) -> None:
+            try:
+                if fault is None:
+                    self._offers[session] = (device, txn.waiting_until)
+                    self._offers.move_to_end(session)
+                    if len(self._offers) > _OFFERS_MAX:
+                        self._offers.popitem(last=False)
+                    self._send(submission, done)
+                else:
+                    self._answers.add(session, lambda: done(WasRefused(txn.id, "unavailable")))
+            finally:
+                self._calls.open(session)
+
+        drive(listed(), go_on)
 
     def _make_commit_keys(self, session: SessionId) -> list[bytes]:
         keys = session_keys(session)
@@ -254,10 +264,20 @@ class Committer:
         self._answers.close(session)
 
         def go_on(outcome: Outcome) -> None:
-            done(outcome)
-            self._answers.open(session)
+            try:
+                done(outcome)
+            finally:
+                self._answers.open(session)
 
-        drive(self._explained(txn, answer), go_on)
+        drive(self._explained_or_unknown(txn, answer), go_on)
+
+    def _explained_or_unknown(self, txn: Txn, answer: Answer) -> Steps[Outcome]:
+        """As `_explained`; a fault of our own leaves the outcome unknown, and the session's line is opened again."""
+        try:
+            return (yield from self._explained(txn, answer))
+        except Exception:  # noqa: BLE001 - our own fault: it is logged, and the session goes on
+            _log.exception("outcome_not_explained", session=txn.session, txn=txn.id)
+            return WasUnknown(txn.id)
 
     def _explained(self, txn: Txn, answer: Answer) -> Steps[Outcome]:
         """What a transaction is told that did not simply commit; what that takes is read."""

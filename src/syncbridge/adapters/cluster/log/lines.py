@@ -11,11 +11,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
+import structlog
+
 from syncbridge.adapters.cluster.log.steps import Steps, drive
 from syncbridge.core.ids import SessionId
 
 T = TypeVar("T")
 Call = Callable[[], None]
+
+_log = structlog.get_logger(__name__)
 
 
 class Lines:
@@ -46,11 +50,17 @@ class Lines:
         self._waiting[session] = deque()
 
     def open(self, session: SessionId) -> None:
-        """Everything that waited is called in order, as far as none of it closes the line again."""
+        """Everything that waited is called in order, as far as none of it closes the line again.
+
+        Raises nothing: what one call raises is logged, for those behind it are of others.
+        """
         waiting = self._waiting.pop(session)
         while waiting:
             call = waiting.popleft()
-            call()
+            try:
+                call()
+            except Exception:  # noqa: BLE001 - our own fault: it is logged, and others are not held up
+                _log.exception("session_call_failed", session=session)
             again = self._waiting.get(session)
             if again is not None:
                 again.extend(waiting)
@@ -70,8 +80,10 @@ class Lines:
             self.close(session)
 
             def end(result: T) -> None:
-                done(result)
-                self.open(session)
+                try:
+                    done(result)
+                finally:
+                    self.open(session)
 
             drive(watched(), end)
 
