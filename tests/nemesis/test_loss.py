@@ -54,7 +54,7 @@ async def test_nodes_put_back_all_that_redis_lost_under_the_same_epoch(stage: St
 async def test_what_no_node_holds_comes_from_the_records_and_devices_under_a_new_epoch_each_edit_once(
     stage: Stage,
 ) -> None:
-    """Every node died with Redis. The records' state may be old; what a device made since, it makes again."""
+    """Every node ended, and Redis lost all. The records may be a little old; devices make again what they lack."""
     await stage.calm()
     async with AsyncExitStack() as stack:
         traffic = await _worked(stage, stack, 42, 300, rest_share=0.08)
