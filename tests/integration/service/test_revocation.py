@@ -132,7 +132,11 @@ async def test_revoked_connection_is_closed_in_time_with_the_reason_and_no_other
     # An unbound token is no device's: it is good again, from another device.
     is_refused = is_bound or subject != "device"
     answer = await ann.http.get("/v1/me", headers={"Authorization": f"Bearer {hit.access}"})
-    assert (answer.status_code, answer.json().get("code")) == ((401, "token_revoked") if is_refused else (200, None))
+    refusals = {(401, "token_revoked")}
+    if subject == "device":
+        refusals.add((404, "device_unknown"))  # elsewhere its removal may be heard of before its tokens' end
+    said = (answer.status_code, answer.json().get("code"))
+    assert said in (refusals if is_refused else {(200, None)})
     again = await ann.connect()
     await again.say(type="hello", token=hit.access, device={"id": "tv"})
     assert (await again.hear("error"))["code"] in ("token_revoked", "device_unknown")

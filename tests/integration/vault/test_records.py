@@ -52,7 +52,8 @@ async def test_requests_go_on_over_five_changes_of_the_database_user(
                     outcomes.update((made.status_code, listed.status_code))
                     await asyncio.sleep(0.01)
             page = (await http.get("/metrics")).text
-    assert set(outcomes) == {201, 200}
+    # On a slow machine it goes on for so long that the account is told to slow down: that is no failed question.
+    assert {201, 200} <= set(outcomes) <= {201, 200, 429}
     assert 'secret_changes_total{secret="database"}' in page
     # The tables stay their owner's, whoever of the users made them.
     owners = postgres.psql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
