@@ -37,6 +37,7 @@ from syncbridge.runtime.archiving import ARCHIVE_EVERY_MS, Archiving
 from syncbridge.runtime.clock import ServerClock
 from syncbridge.runtime.drain import say_goodbye, settle
 from syncbridge.runtime.driver import ConnectionDriver
+from syncbridge.runtime.ending import end_all
 from syncbridge.runtime.engine import Engine
 from syncbridge.runtime.hellos import HelloGate
 from syncbridge.runtime.neighbour import EngineNeighbour
@@ -209,9 +210,7 @@ class Service:
         """
         self.health.drain()
         self.server.stop_accepting()
-        for task in self._upkeep:
-            task.cancel()
-        await asyncio.gather(*self._upkeep, return_exceptions=True)
+        await end_all(self._upkeep)
         self._upkeep.clear()
         is_settled = await settle(self.engine, self.settings.limits.store_timeout_ms)
         if not is_settled:

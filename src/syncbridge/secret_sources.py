@@ -23,6 +23,7 @@ from syncbridge.auth.compact import CLOCKS_APART_MS
 from syncbridge.config import Settings
 from syncbridge.errors import Unavailable
 from syncbridge.ports import Clock, CredentialSource, KeySource, Telemetry
+from syncbridge.runtime.ending import end_all
 from syncbridge.secrets.faults import SecretFault
 from syncbridge.secrets.files import FileCredentials, FileKeys
 from syncbridge.secrets.fixed import FixedKeys
@@ -213,5 +214,4 @@ async def _had(first: Callable[[], Awaitable[object]], deadline_s: float) -> Non
 
 
 async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end_all([task])

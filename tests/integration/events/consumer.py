@@ -17,6 +17,7 @@ from yarl import URL
 
 from docs.generate import cloudevents
 from syncbridge.adapters.cluster.events.broker import EXCHANGE, UNROUTED
+from syncbridge.runtime.ending import end_all
 from syncbridge.wire.cloudevents import CONTENT_TYPE, TYPE_PREFIX
 
 QUEUE = "everything"
@@ -78,8 +79,7 @@ class Listener:
             await asyncio.wait_for(listener.is_listening.wait(), DEADLINE_S)
             yield listener
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_all([task])
 
     async def _follow(self) -> None:
         while True:

@@ -18,6 +18,7 @@ from syncbridge.core.facts import Fact
 from syncbridge.core.ids import SessionId
 from syncbridge.ports import NotTold
 from syncbridge.runtime.clock import ServerClock
+from syncbridge.runtime.ending import end_all
 from tests.conformance.logs import EPOCH
 from tests.integration.events import stage
 from tests.integration.events.consumer import Listener
@@ -78,8 +79,7 @@ class Relays:
     async def kill(self) -> None:
         assert self._task is not None
         assert self._broker is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_all([self._task])
         await self._broker.close()
 
 
