@@ -181,7 +181,7 @@ async def _serve(settings: Settings, worker: Worker | None, *, accept_loss: bool
         gc.set_threshold(_GC_YOUNG, 20, 50)
         await told.wait()
         await service.drain()
-    _log.info("stopped; everything acknowledged is on disk")
+    _log.info("stopped; everything acknowledged is stored")
     return 0
 
 
