@@ -213,7 +213,8 @@ async def open_traffic(
             token=person.token,
             device=Device(device),
             dial=seen.dial_of(device),  # type: ignore[arg-type]
-            random=lambda: chance.random() * 0.1,  # nobody here waits half a minute for a node that is back
+            # Half a minute between two attempts is right for a crowd; here it would be measured as time to agree.
+            random=lambda: chance.random() * 0.02,
         )
         bridges.append(await stack.enter_async_context(bridge))
     for bridge in bridges:
