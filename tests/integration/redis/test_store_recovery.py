@@ -208,7 +208,8 @@ def test_what_was_put_back_is_found_by_walks_and_by_the_device_that_an_offer_wai
 def test_nothing_brings_a_deleted_session_back(world: World) -> None:
     archive = KeptInMemory()
     node, late = world.node(archive, grace_ms=0), world.node(archive, grace_ms=0)
-    held = held_of(node, SESSION, log_up_to(node, SESSION, 4))
+    note = HandoffNote(HandoffId("h"), "offer", target=PHONE, expires_at=node.clock.ms + 60_000)
+    held = held_of(node, SESSION, log_up_to(node, SESSION, 4), offer=note, offer_version=3)
     assert delete(node, SESSION) is None
     assert put_back(late, held) == NOT_FOUND
     late.redis.write_snapshot(snapshot_of(SESSION, 4))
@@ -216,6 +217,7 @@ def test_nothing_brings_a_deleted_session_back(world: World) -> None:
     assert load(late, SESSION) == NOT_FOUND
     assert submit(late, change(SESSION, 4)) == [WasForeign(TxnId("txn-5"))]
     assert walk(late) == []
+    assert not [name for name in world.names() if name.endswith((b":sessions", b":all", b":due", b":offers"))]
 
 
 # -- rebuilt ----------------------------------------------------------------------------------------------------

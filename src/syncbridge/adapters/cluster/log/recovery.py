@@ -156,6 +156,8 @@ class Recovery:
             yield from self.set_aside(session, answer.text)
         verdict = sound(answer)
         if verdict[0] == 0:
+            # Listed above for a log that does not come back: nobody else would take that out again.
+            yield from self._indexes.unlist(session, account.encode())
             return StoreFault("not_found")
         return Forked() if verdict[0] == 3 else PutBack(int(verdict[1]))
 
