@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
@@ -103,6 +104,31 @@ async def test_signals_and_a_deletion_reach_the_others_and_not_whoever_said_them
     assert two.seen.signals == [(session, PHONE, b'{"type":"signal"}')]
     assert two.seen.gone == [(session, "deleted")]
     assert (one.seen.signals, one.seen.gone) == ([], [])
+
+
+async def test_what_a_node_says_of_a_deleted_session_leaves_no_key(world: World, redis_server: RedisServer) -> None:
+    # No look in between: a node that heard of the deletion late, or not at all.
+    one, two = await world.node(redis_server.url, UNCHECKED), await world.node(redis_server.url, UNCHECKED)
+    session, kept = world.session(), world.session("kept")
+    for node in (one, two):
+        await node.follow(session, kept)
+    one.mesh.present(session, PHONE, 1_000)
+    await until(lambda: two.elsewhere(session) == {PHONE})
+    names = keys.session_keys(session)
+    await command(one.link, "DEL", names.who.decode(), is_write=True)
+    await command(one.link, "SET", names.gone.decode(), "1", is_write=True)
+    two.mesh.present(session, WATCH, 2_000)
+    one.mesh.absent(session, PHONE, 2_000)
+    for node, device in ((one, PHONE), (two, WATCH)):  # said after those of the other session, and in order
+        node.mesh.present(kept, device, 2_000)
+    await until(lambda: one.elsewhere(kept) == {WATCH})
+    await until(lambda: two.elsewhere(kept) == {PHONE})
+    assert await command(one.link, "EXISTS", names.who.decode()) == 0
+    assert two.elsewhere(session) == {PHONE}, "nothing is said of what is gone"
+    # Nothing of it waits for ever: a node that lets go of it is done at once.
+    settled = asyncio.Event()
+    two.mesh._sessions.unfollow_all(settled.set)
+    await asyncio.wait_for(settled.wait(), 10)
 
 
 async def test_signals_beyond_what_a_tick_may_hold_are_dropped_and_counted(

@@ -218,7 +218,7 @@ class SessionNews:
         self._due.opened()
         self._link.run(
             _STATE,
-            [followed.keys.who, followed.channel],
+            [followed.keys.who, followed.channel, followed.keys.gone],
             [self._node.encode(), b"%d" % number, frame, b"%d" % (self._rhythm.keep_s * 1000)],
             partial(self._said, followed, number),
             is_write=False,
