@@ -32,6 +32,7 @@ _NEWS = Ack | Joined
 class Batch:
     """See the module's text. ``mark`` is the committed place the batch started from.
 
+    ``is_known``: the log is at least as new as the store's was when the last of its events was asked.
     ``claims`` and ``held`` are those of its transaction; nothing is in them where no other node writes this log.
     """
 
@@ -48,6 +49,7 @@ class Batch:
         "gone",
         "held",
         "is_compared",
+        "is_known",
         "log",
         "machine",
         "mark",
@@ -56,7 +58,8 @@ class Batch:
         "wants_snapshot",
     )
 
-    def __init__(self, machine: SessionMachine, log: SessionLog, now_ms: int) -> None:
+    def __init__(self, machine: SessionMachine, log: SessionLog, now_ms: int, *, is_known: bool = False) -> None:
+        self.is_known = is_known
         self.machine = machine
         self.log = log
         self.now_ms = now_ms
@@ -78,13 +81,18 @@ class Batch:
         machine.ledger.begin()
 
     @property
+    def is_appending(self) -> bool:
+        """Something of it must be in the store before anything of it is said."""
+        return bool(self.entries or self.claims)
+
+    @property
     def is_for_store(self) -> bool:
         """Something of it must be in the store, or compared with it, before anything of it is said."""
-        return bool(self.entries or self.claims) or self.is_compared
+        return self.is_appending or self.is_compared
 
     def compare(self) -> None:
         """An answer rests on the head, also where it appends nothing: another node may have been faster."""
-        self.is_compared = self.machine.is_shared
+        self.is_compared = self.machine.is_shared and not self.is_known
 
     @property
     def joined_by(self) -> Iterator[ConnectionId]:

@@ -4,7 +4,8 @@
 answer         what the machine does
 ============== ===================================================================================================
 Committed      says what the batch earned: acks, entries, joins, replies, in the order of the queue
-Conflicted     takes the batch back, adopts what others committed, works the same queue again (bounded)
+Conflicted     takes the batch back, adopts what others committed, says what needs no more than that, works the same
+               queue again (bounded)
 OutcomeUnknown submits the very same transaction again, after a while that doubles
 EpochChanged   takes the batch back and loads the log again; where it is another one, members get a snapshot
 FellBehind     puts back what the store lost (`core.recovery`), then submits the very same transaction again
@@ -14,7 +15,7 @@ Fenced         takes the batch back, lets go of connections whose devices went t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from syncbridge import errors
@@ -24,6 +25,7 @@ from syncbridge.core import events as on
 from syncbridge.core.answers import ASKED_BY_MEMBERS, error_about
 from syncbridge.core.batch import Batch
 from syncbridge.core.effects import AnyEffect
+from syncbridge.core.events import AnyEvent
 from syncbridge.core.log import SessionLog
 from syncbridge.core.messages import Left
 from syncbridge.core.recovery import adopt, goes_on, heed, put_back, read_again
@@ -31,6 +33,10 @@ from syncbridge.core.session_state import SessionState
 
 if TYPE_CHECKING:
     from syncbridge.core.session import SessionMachine
+
+
+_NEVER_RACE = frozenset({on.ReadRequested})
+"""They are answered by the first word of the store."""
 
 
 def _on_loaded(machine: SessionMachine, event: on.Loaded, now_ms: int) -> list[AnyEffect]:
@@ -125,18 +131,30 @@ def _on_conflicted(machine: SessionMachine, event: on.Conflicted, now_ms: int) -
         return []
     machine.take_back()
     said: list[AnyEffect] = adopt(machine, event.entries, event.digests, event.txns)
-    return _race_lost(machine, now_ms, said + heed(machine))
+    said += heed(machine)
+    if batch.is_appending:
+        return _race_lost(machine, now_ms, said, [asked for asked in batch.events if type(asked) in _NEVER_RACE])
+    if machine.state is SessionState.LIVE:
+        # Asked before the store was: what it answered is as new as any of them may expect.
+        said = [do.Measured("retry", 1), *said, *machine.work_known(batch.events, now_ms)]
+    return said + machine.go_on(now_ms)
 
 
-def _race_lost(machine: SessionMachine, now_ms: int, said: list[AnyEffect]) -> list[AnyEffect]:
-    """The same queue is worked again, unless that was tried too often in a row; ``said`` is what goes before."""
+def _race_lost(
+    machine: SessionMachine, now_ms: int, said: list[AnyEffect], known: Sequence[AnyEvent] = ()
+) -> list[AnyEffect]:
+    """The same queue is worked again, unless that was tried too often in a row; ``said`` is what goes before.
+
+    Of it ``known`` first, which need not race: see `SessionMachine.work_known`.
+    """
     machine.lost_races += 1
     said = [do.Measured("retry", machine.lost_races), *said]
     if machine.state is not SessionState.LIVE:
         return said
+    said += machine.work_known(known, now_ms)
     if machine.lost_races > machine.limits.retry_conflicts_max:
         machine.lost_races = 0
-        said += machine.give_up()
+        said += machine.give_up(but=_NEVER_RACE)
     return said + machine.go_on(now_ms)
 
 

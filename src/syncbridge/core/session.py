@@ -30,7 +30,7 @@ Invariants
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from syncbridge import errors
@@ -158,24 +158,41 @@ class SessionMachine:
 
     def pump(self, now_ms: int) -> list[AnyEffect]:
         """Work off the queue against the log; commit what it comes to, or say at once what changes nothing."""
-        log = self.log
-        assert log is not None
         said: list[AnyEffect] = []
         while self.queue and self.batch is None:
-            batch = Batch(self, log, now_ms)
-            while self.queue and len(batch.entries) < self.limits.txn_entries_max:
-                event = self.queue.popleft()
-                batch.events.append(event)
-                WORKERS[type(event)](batch, event)
-            batch.finish()
-            if batch.is_for_store:
-                said += self._commit(batch, now_ms)
-            else:
-                self.joining.difference_update(batch.joined_by)
-                said += batch.effects
+            said += self._work(self.queue, now_ms)
         if self.batch is None:
             said += self.rest(now_ms)
         return said
+
+    def work_known(self, events: Iterable[AnyEvent], now_ms: int) -> list[AnyEffect]:
+        """Those of the events that wait are worked off by the log as it stands; what appends nothing is said at once.
+
+        To be called when the log is as new as the store's was after they were asked: nothing that was acknowledged
+        before any of them is missing, and what came since may as well have come after it. So whoever only reads is
+        answered after one question, however often the head moves on meanwhile.
+        """
+        chosen = {id(event) for event in events}
+        known = deque(event for event in self.queue if id(event) in chosen)
+        self.queue = deque(event for event in self.queue if id(event) not in chosen)
+        said = self._work(known, now_ms, is_known=True) if known else []
+        self.queue.extendleft(reversed(known))
+        return said
+
+    def _work(self, waiting: deque[AnyEvent], now_ms: int, *, is_known: bool = False) -> list[AnyEffect]:
+        """As many of them as one transaction may hold are worked off."""
+        log = self.log
+        assert log is not None
+        batch = Batch(self, log, now_ms, is_known=is_known)
+        while waiting and len(batch.entries) < self.limits.txn_entries_max:
+            event = waiting.popleft()
+            batch.events.append(event)
+            WORKERS[type(event)](batch, event)
+        batch.finish()
+        if batch.is_for_store:
+            return self._commit(batch, now_ms)
+        self.joining.difference_update(batch.joined_by)
+        return batch.effects
 
     def _commit(self, batch: Batch, now_ms: int) -> list[AnyEffect]:
         log = self.log
@@ -262,13 +279,14 @@ class SessionMachine:
             return [do.Send(connection, answer), do.DropMember(connection)]
         return [do.Send(connection, answer)]
 
-    def give_up(self) -> list[AnyEffect]:
-        """Whatever waits is answered `unavailable`; a push may be sent again and is still applied once."""
+    def give_up(self, but: frozenset[type] = frozenset()) -> list[AnyEffect]:
+        """Whatever waits, ``but`` these, is answered `unavailable`; a push may come again and is applied once."""
         waiting = list(self.queue)
-        self.queue = deque(event for event in waiting if type(event) in _SAID_ONCE)
+        self.queue = deque(event for event in waiting if type(event) in _SAID_ONCE | but)
         said: list[AnyEffect] = []
         for event in waiting:
-            said += self.refuse(event, errors.Unavailable())
+            if type(event) not in but:
+                said += self.refuse(event, errors.Unavailable())
         return said
 
     def end(self, reason: str) -> list[AnyEffect]:
