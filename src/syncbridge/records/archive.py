@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import and_, delete, or_, select
 
 from syncbridge.core.entry import Snapshot
+from syncbridge.core.epochs import generation
 from syncbridge.core.ids import SessionId
 from syncbridge.errors import StateDamaged, SyncBridgeError
 from syncbridge.limits import Retention
@@ -40,7 +41,8 @@ class Archive:
 
     Blocking   `keep` is a dictionary write; the state is encoded when its turn to be written has come.
     Coalesced  of each session the newest one waits.
-    Ordering   an older version never replaces a newer one of the same epoch, whichever node writes; of another epoch,
+    Ordering   an older version never replaces a newer one of the same epoch, whichever node writes; nor a log that was
+               lost the one that was rebuilt from it, whatever the clocks say. Of two that no such order tells apart,
                what was committed earlier never replaces what was committed later.
     Bounded    `PENDING_BYTES_MAX` wait. A session that finds no room is left out (`dropped_total`) and comes again with
                its next one; one that has a place keeps it.
@@ -180,14 +182,16 @@ class Archive:
             if known:
                 insertion = upserted(connection, log_snapshots).values([rows[session] for session in known])
                 held, new = log_snapshots.c, insertion.excluded
-                columns = ("account", "epoch", "version", "at", "expires_at", "body")
+                columns = ("account", "epoch", "generation", "version", "at", "expires_at", "body")
+                is_sister = and_(held.epoch != new.epoch, held.generation == new.generation)
                 await connection.execute(
                     insertion.on_conflict_do_update(
                         index_elements=["session"],
                         set_={name: new[name] for name in columns},
                         where=or_(
                             and_(held.epoch == new.epoch, held.version < new.version),
-                            and_(held.epoch != new.epoch, held.at <= new.at),
+                            held.generation < new.generation,
+                            and_(is_sister, held.at <= new.at),
                         ),
                     )
                 )
@@ -198,6 +202,7 @@ class Archive:
             "session": snapshot.session,
             "account": snapshot.account,
             "epoch": snapshot.epoch,
+            "generation": generation(snapshot.epoch),
             "version": snapshot.version,
             "at": snapshot.at,
             "expires_at": snapshot.at + self._retention.session_ms(snapshot.status),
@@ -210,5 +215,8 @@ def _cost(snapshot: Snapshot) -> int:
 
 
 def _is_newer(one: Snapshot, other: Snapshot) -> bool:
-    """As the table judges. A log that was rebuilt begins at the time of the state that it was rebuilt from."""
-    return one.version > other.version if one.epoch == other.epoch else one.at >= other.at
+    """As the table judges."""
+    if one.epoch == other.epoch:
+        return one.version > other.version
+    ours, theirs = generation(one.epoch), generation(other.epoch)
+    return ours > theirs if ours != theirs else one.at >= other.at

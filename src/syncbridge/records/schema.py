@@ -200,6 +200,7 @@ log_snapshots = Table(
     Column("session", Id, primary_key=True),
     Column("account", Id, nullable=False, index=True),
     Column("epoch", Id, nullable=False),
+    Column("generation", Integer, nullable=False),  # how often that log had been rebuilt: the order of epochs
     Column("version", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),  # when that version was committed
     Column("expires_at", BigInteger, nullable=False, index=True),

@@ -12,6 +12,7 @@ from syncbridge.adapters.cluster.link.script import load as load_script
 from syncbridge.adapters.cluster.link.script import script_of
 from syncbridge.adapters.cluster.log import recovery
 from syncbridge.core.entry import HandoffNote
+from syncbridge.core.epochs import generation
 from syncbridge.core.ids import ConnectionId, DeviceId, HandoffId, TxnId
 from syncbridge.ports import (
     Forked,
@@ -240,6 +241,8 @@ def test_a_log_that_nobody_holds_is_rebuilt_from_the_archive_under_one_new_epoch
     assert versions_of(log) == [4]
     assert log.snapshot.epoch != EPOCH
     assert log.snapshot.epoch.startswith(f"{EPOCH}.")
+    assert generation(log.snapshot.epoch) == 1
+    assert archive.kept[SESSION].epoch == log.snapshot.epoch, "the next loss is one of this log"
     assert submit(two, change(SESSION, 4)) == [WasForeign(TxnId("txn-5"))], "an old position is not believed"
     assert submit(two, change(SESSION, 4, epoch=log.snapshot.epoch)) == [WasCommitted(TxnId("txn-5"))]
     assert [head.version for head in walk(one)] == [5]

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from sqlalchemy import event, func, select
 
 from syncbridge.core.entry import Settled, Snapshot
+from syncbridge.core.epochs import rebuilt
 from syncbridge.core.ids import AccountId, SessionId
 from syncbridge.errors import Unavailable
 from syncbridge.limits import Retention
@@ -81,6 +82,23 @@ async def test_another_epoch_replaces_what_was_committed_before_it_and_not_what_
     gone_on = replace(snapshot(6, epoch="e2"), at=AT + 20)
     late = replace(snapshot(12), at=AT + 19)
     for one, then in ((old, old), (rebuilt, rebuilt), (gone_on, gone_on), (old, gone_on), (late, gone_on)):
+        node = listed.archive if waits else Archive(listed.database)
+        node.keep(one)
+        if not waits:
+            await node.flush()
+        assert await listed.archive.read(ONE) == then
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["in the table", "waiting"])
+@pytest.mark.parametrize("apart_ms", [0, 86_400_000], ids=["at the same time", "by a clock that is ahead"])
+async def test_a_lost_log_never_replaces_the_one_that_was_rebuilt_from_it(
+    listed: Records, apart_ms: int, *, waits: bool
+) -> None:
+    lost = replace(snapshot(9), at=AT + apart_ms)
+    once = replace(snapshot(9, epoch=rebuilt("e1", "z")), at=AT)
+    twice = replace(snapshot(3, epoch=rebuilt(once.epoch, "a")), at=AT)
+    more = replace(snapshot(10), at=AT + apart_ms)
+    for one, then in ((lost, lost), (once, once), (more, once), (twice, twice), (once, twice), (lost, twice)):
         node = listed.archive if waits else Archive(listed.database)
         node.keep(one)
         if not waits:

@@ -31,6 +31,7 @@ from syncbridge.adapters.cluster.log.stored import (
     snapshot_mark,
 )
 from syncbridge.core.entry import Snapshot
+from syncbridge.core.epochs import rebuilt
 from syncbridge.core.ids import SessionId
 from syncbridge.limits import Retention
 from syncbridge.ports import Archive, Clock, Forked, Held, PutBack, StoreFault
@@ -39,7 +40,6 @@ GRACE_MS: Final = 12_000
 """Nodes compare what they hold with the store every ten seconds, and at once when a primary changed."""
 PUT_BACK_BYTES_MAX: Final = 8 * 1024 * 1024
 """Of entries, in one step: beyond it the older ones stay lost, and the state that they led to does not."""
-_EPOCH_CHARS_MAX: Final = 40
 
 _missing = load("missing")
 _outline = load("outline")
@@ -119,12 +119,13 @@ class Recovery:
         yield from self._from_archive(found)
 
     def _from_archive(self, kept: Snapshot) -> Steps[None]:
-        epoch = f"{kept.epoch[:_EPOCH_CHARS_MAX]}.{self._new_part()}"
-        snapshot = replace(kept, epoch=epoch)
+        snapshot = replace(kept, epoch=rebuilt(kept.epoch, self._new_part()))
         answer = yield from self.put_back(Held(snapshot, [], [], []))
         if isinstance(answer, StoreFault):
             raise Failed(answer)
         if isinstance(answer, PutBack):
+            # At once: what is lost next is rebuilt from this log, and not once more from the one before it.
+            self._archive.keep(snapshot)
             _log.error(
                 "session_rebuilt",
                 session=kept.session,

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("session", _ID, nullable=False),
         sa.Column("account", _ID, nullable=False),
         sa.Column("epoch", _ID, nullable=False),
+        sa.Column("generation", sa.Integer, nullable=False),
         sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("expires_at", sa.BigInteger, nullable=False),
