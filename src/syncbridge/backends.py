@@ -142,6 +142,7 @@ async def _open_shared(
     outbox = None
     if settings.amqp_url is not None:
         outbox = RedisOutbox(link, node, ready_ms=settings.limits.handoff_ready_ms)
+        await outbox.open()
     store = RedisStore(
         link,
         clock,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any, cast
 
 import pytest
@@ -62,6 +63,16 @@ def waiting(*facts: bytes, changes: Sequence[bytes] = ()) -> Answer:
 def places(*slots: int) -> list[Any]:
     """What a search finds: that a fact waits in each of these slots."""
     return [[slot + 1, 1, 0, b"1000-0"] for slot in slots]
+
+
+async def test_the_slots_names_are_found_before_anybody_is_served_and_not_in_the_loop(
+    outbox: RedisOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr("syncbridge.adapters.cluster.events.outbox.slot_tags", lambda: threads.append(get_ident()))
+    await outbox.open()
+    assert len(threads) == 1
+    assert threads != [get_ident()]
 
 
 async def test_a_server_that_is_away_holds_up_only_what_waits_there(link: AnsweredLink, outbox: RedisOutbox) -> None:

@@ -69,6 +69,10 @@ class RedisOutbox:
         """By the first slot of each part that was searched: how much waits in it, and since when."""
         self._dropped = 0
 
+    async def open(self) -> None:
+        """The outboxes of all slots have their names, before anybody is served: to find them holds a loop up."""
+        await asyncio.to_thread(slot_tags)
+
     def facts_of(self, txn: Txn) -> list[bytes]:
         """What the commit of this transaction leaves for the broker; its slot is looked at soon."""
         slot = slot_of(session_keys(txn.session).head)
