@@ -54,7 +54,7 @@ class Eraser:
         self._telemetry = telemetry
         self._asked = asyncio.Event()
         self._waiting: dict[AccountId, list[asyncio.Future[None]]] = {}
-        self._failing: set[AccountId | None] = set()
+        self._failing: set[AccountId] = set()
 
     async def resume(self) -> None:
         """Accounts whose erasure another life of this service began are shut out again; `follow` goes on with it."""
@@ -105,10 +105,8 @@ class Eraser:
         """Every erasure that is asked for is finished, or its failure is told (once) and it stays asked for."""
         try:
             accounts = await self._records.erasures.pending()
-        except SyncBridgeError as fault:
-            self._tell_failure(None, fault.code)
-            return
-        self._failing.discard(None)
+        except SyncBridgeError:
+            return  # whether any is asked for is not known; that the records are away they tell themselves
         for account in accounts:
             try:
                 await self._erase(account)
@@ -120,8 +118,8 @@ class Eraser:
             else:
                 self._failing.discard(account)
 
-    def _tell_failure(self, account: AccountId | None, code: str) -> None:
-        """Each failure is counted; the first of an account, or of looking them up, is a line in the log."""
+    def _tell_failure(self, account: AccountId, code: str) -> None:
+        """Each failure is counted; the first of an account is a line in the log."""
         self._telemetry.measured("erasure", 1, "failed")
         if account not in self._failing:
             self._failing.add(account)

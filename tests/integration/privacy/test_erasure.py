@@ -267,6 +267,23 @@ async def test_an_erasure_that_does_not_get_through_is_told_once_and_tried_on(
         assert (await service.lifecycle.eraser.wait(AccountId(left.account), 1)).finished_at is not None
 
 
+async def test_records_that_are_away_are_no_erasure_that_fails(
+    settings: Settings, left: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise Unavailable
+
+    async with Service.opened(settings) as service:
+        with monkeypatch.context() as patch, capture_logs() as lines:
+            patch.setattr(service.records.erasures, "pending", away)
+            await service.lifecycle.eraser.run()
+        assert lines == []
+        assert 'erasures_total{outcome="failed"} 0.0' in service.telemetry.page().decode()
+        await service.lifecycle.eraser.request(AccountId(left.account))
+        await service.lifecycle.eraser.run()
+        assert held(left, settings.data_dir) == {}
+
+
 async def test_a_log_that_comes_back_with_an_old_copy_of_the_journal_is_erased_again(
     settings: Settings, left: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
