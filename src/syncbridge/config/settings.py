@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -318,14 +319,17 @@ class Settings(BaseSettings):
             "the database's password": {
                 "vault.database_role": bool(vault.database_role),
                 "database_password_file": self.database_password_file is not None,
+                "database_url": _has_password(self.database_url),
             },
             "the password of Redis": {
                 "vault.redis_path": bool(vault.redis_path),
                 "redis_password_file": self.redis_password_file is not None,
+                "redis_url": _has_password(self.redis_url),
             },
             "the password of RabbitMQ": {
                 "vault.amqp_path": bool(vault.amqp_path),
                 "amqp_password_file": self.amqp_password_file is not None,
+                "amqp_url": _has_password(self.amqp_url),
             },
             "the TLS certificate": {
                 "vault.pki_role": bool(vault.pki_role),
@@ -336,7 +340,8 @@ class Settings(BaseSettings):
             named = [name for name, is_given in sources.items() if is_given]
             if len(named) > 1:
                 raise ValueError(
-                    f"{what} can come from one place, got {' and '.join(named)} (vault.* counts with vault_addr)"
+                    f"{what} can come from one place, got {' and '.join(named)} "
+                    "(a URL counts with a password in it, vault.* with vault_addr)"
                 )
         if (vault.database_role or self.database_password_file) and self.database_url is None:
             raise ValueError("vault.database_role and database_password_file need database_url")
@@ -395,6 +400,11 @@ class Settings(BaseSettings):
         has_tls = self.has_tls and self.tls_port is None
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if has_tls else 'http'}://{host}:{self.port}"
+
+
+def _has_password(url: SecretStr | None) -> bool:
+    """Whether the address says one, as ``USER:PASSWORD@``; the addresses of a Redis Cluster are many behind it."""
+    return url is not None and bool(urlsplit(url.get_secret_value()).password)
 
 
 def _judge_server(url: SecretStr | None, schemes: tuple[str, ...], expected: str) -> SecretStr | None:

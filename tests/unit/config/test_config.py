@@ -166,6 +166,22 @@ def test_issuers_come_from_the_file_and_from_the_environment_as_json(tmp_path: P
             "the password of Redis can come from one place, got vault.redis_path and redis_password_file",
         ),
         (
+            {"SYNCBRIDGE_DATABASE_URL": URL, "SYNCBRIDGE_DATABASE_PASSWORD_FILE": "p"},
+            "the database's password can come from one place, got database_password_file and database_url",
+        ),
+        (
+            {**VAULT, "SYNCBRIDGE_DATABASE_URL": URL, "SYNCBRIDGE_VAULT__DATABASE_ROLE": "r"},
+            "got vault.database_role and database_url",
+        ),
+        (
+            {"SYNCBRIDGE_REDIS_URL": f"redis+cluster://:{SECRET}@h:1,i:2", "SYNCBRIDGE_REDIS_PASSWORD_FILE": "p"},
+            "the password of Redis can come from one place, got redis_password_file and redis_url",
+        ),
+        (
+            {**VAULT, "SYNCBRIDGE_AMQP_URL": f"amqp://u:{SECRET}@h/", "SYNCBRIDGE_VAULT__AMQP_PATH": "p"},
+            "the password of RabbitMQ can come from one place, got vault.amqp_path and amqp_url",
+        ),
+        (
             {
                 **VAULT,
                 "SYNCBRIDGE_VAULT__PKI_ROLE": "r",
@@ -210,6 +226,18 @@ def test_secrets_are_stars_wherever_settings_are_shown() -> None:
     assert SECRET not in shown
     assert {row.key: row.value for row in explain(environment=environment)}["database_url"] == "***"
     assert settings.records_url == URL
+
+
+def test_who_we_are_stands_in_the_address_and_the_password_elsewhere() -> None:
+    environment = {
+        "SYNCBRIDGE_DATABASE_URL": "postgresql+asyncpg://harmonyflow@h/n",
+        "SYNCBRIDGE_DATABASE_PASSWORD_FILE": "p",
+        "SYNCBRIDGE_REDIS_URL": "redis+cluster://syncbridge@h:1,i:2",
+        "SYNCBRIDGE_REDIS_PASSWORD_FILE": "p",
+        "SYNCBRIDGE_AMQP_URL": "amqp://syncbridge@h/",
+        "SYNCBRIDGE_AMQP_PASSWORD_FILE": "p",
+    }
+    assert load(environment=environment).amqp_password_file is not None
 
 
 @pytest.mark.parametrize("key", ["redis_url", "amqp_url"])
