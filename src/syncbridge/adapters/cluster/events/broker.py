@@ -95,7 +95,8 @@ class RabbitBroker:
                 self._connection = aio_pika.Connection(
                     address_of(self._url, self._credentials), ssl_context=self._tls, heartbeat=HEARTBEAT_S
                 )
-                await self._connection.connect(self._connect_timeout_s)
+                # Without its own time-out, which is `asyncio.wait_for` again.
+                await self._connection.connect()
                 self._exchange = await self._declared(self._connection)
         except ChannelAccessRefused as error:
             await self.close()
@@ -171,9 +172,11 @@ class RabbitBroker:
         connection = self._connection
         self._connection = self._channel = self._exchange = None
         if connection is not None:
-            # A frozen broker answers no goodbye.
+            # A frozen broker answers no goodbye. Not `asyncio.wait_for`: told to end in the moment in which the closing
+            # ends, it swallows the cancellation (Python 3.11), and the relay goes on for ever.
             with contextlib.suppress(AMQPError, ChannelInvalidStateError, OSError, RuntimeError, TimeoutError):
-                await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT_S)
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await connection.close()
 
 
 def address_of(url: URL, credentials: CredentialSource | None) -> URL:

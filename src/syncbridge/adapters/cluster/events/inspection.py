@@ -38,7 +38,7 @@ async def inspect_broker(
     connection = aio_pika.Connection(address_of(place, credentials), ssl_context=tls)
     try:
         async with asyncio.timeout(ANSWER_S):
-            await connection.connect(ANSWER_S)
+            await connection.connect()
             has_exchange = await _has_exchange(connection)
             return InspectedBroker(address, has_exchange=has_exchange, unrouted=await _unrouted(connection))
     except TimeoutError:
