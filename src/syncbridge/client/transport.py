@@ -64,6 +64,9 @@ def picows_dial(ssl_context: ssl.SSLContext | None = None) -> Dial:
             )
         except (WSError, TimeoutError) as error:
             raise Unavailable(f"no connection to {url}: {error}") from error
+        if not listener.was_connected:
+            # picows tells nobody: without this the device would wait for a welcome that cannot come.
+            raise Unavailable(f"no connection to {url}: it was cut before the answer to the handshake was whole")
         return listener
 
     return dial
@@ -78,6 +81,11 @@ class _Listener(WSListener):
         self._parts: list[bytes] = []
         self._parts_bytes = 0
         self._code: int | None = None
+
+    @property
+    def was_connected(self) -> bool:
+        """Whether the handshake succeeded."""
+        return self._socket is not None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._socket = transport
