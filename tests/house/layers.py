@@ -114,7 +114,10 @@ LAYERS = {
     ),
     # Read once at the root, and handed down as each layer's own rules: no layer below knows the settings.
     "config": Layer(
-        _layers("errors limits core auth net runtime secrets"), foreign=None, banned=NETWORK, banned_foreign=BACK_ENDS
+        _layers("errors limits core auth net runtime secrets"),
+        foreign=None,
+        banned=NETWORK - {"urllib"},  # addresses are judged, and nobody is asked
+        banned_foreign=BACK_ENDS,
     ),
     # A demonstration is a user of the client; the service it starts is a process of its own.
     "demo": Layer(_layers("errors limits _ext core wire client config") | {""}, foreign=None, banned_foreign=BACK_ENDS),

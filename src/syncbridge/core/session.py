@@ -30,7 +30,7 @@ Invariants
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from syncbridge import errors
@@ -165,16 +165,19 @@ class SessionMachine:
             said += self.rest(now_ms)
         return said
 
-    def work_known(self, events: Iterable[AnyEvent], now_ms: int) -> list[AnyEffect]:
+    def work_known(self, events: Collection[AnyEvent], now_ms: int) -> list[AnyEffect]:
         """Those of the events that wait are worked off by the log as it stands; what appends nothing is said at once.
 
         To be called when the log is as new as the store's was after they were asked: nothing that was acknowledged
         before any of them is missing, and what came since may as well have come after it. So whoever only reads is
         answered after one question, however often the head moves on meanwhile.
         """
-        chosen = {id(event) for event in events}
-        known = deque(event for event in self.queue if id(event) in chosen)
-        self.queue = deque(event for event in self.queue if id(event) not in chosen)
+        known: deque[AnyEvent] = deque()
+        others: deque[AnyEvent] = deque()
+        for waiting in self.queue:
+            is_known = any(waiting is event for event in events)
+            (known if is_known else others).append(waiting)
+        self.queue = others
         said = self._work(known, now_ms, is_known=True) if known else []
         self.queue.extendleft(reversed(known))
         return said
