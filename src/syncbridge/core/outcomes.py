@@ -15,7 +15,7 @@ Fenced         takes the batch back, lets go of connections whose devices went t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from syncbridge import errors
@@ -25,7 +25,6 @@ from syncbridge.core import events as on
 from syncbridge.core.answers import ASKED_BY_MEMBERS, error_about
 from syncbridge.core.batch import Batch
 from syncbridge.core.effects import AnyEffect
-from syncbridge.core.events import AnyEvent
 from syncbridge.core.log import SessionLog
 from syncbridge.core.messages import Left
 from syncbridge.core.recovery import adopt, goes_on, heed, put_back, read_again
@@ -129,29 +128,27 @@ def _on_conflicted(machine: SessionMachine, event: on.Conflicted, now_ms: int) -
     batch = machine.batch
     if batch is None or batch.txn is None or batch.txn.id != event.txn:
         return []
-    machine.take_back()
+    again = machine.take_back()
     said: list[AnyEffect] = adopt(machine, event.entries, event.digests, event.txns)
     said += heed(machine)
     if batch.is_appending:
-        return _race_lost(machine, now_ms, said, [asked for asked in batch.events if type(asked) in _NEVER_RACE])
+        return _race_lost(machine, now_ms, said, again)
     if machine.state is SessionState.LIVE:
         # Asked before the store was: what it answered is as new as any of them may expect.
-        said = [do.Measured("retry", 1), *said, *machine.work_known(batch.events, now_ms)]
+        said = [do.Measured("retry", 1), *said, *machine.work_known(again, now_ms)]
     return said + machine.go_on(now_ms)
 
 
-def _race_lost(
-    machine: SessionMachine, now_ms: int, said: list[AnyEffect], known: Sequence[AnyEvent] = ()
-) -> list[AnyEffect]:
+def _race_lost(machine: SessionMachine, now_ms: int, said: list[AnyEffect], known: int = 0) -> list[AnyEffect]:
     """The same queue is worked again, unless that was tried too often in a row; ``said`` is what goes before.
 
-    Of it ``known`` first, which need not race: see `SessionMachine.work_known`.
+    Of the first ``known`` those go before that need not race: see `SessionMachine.work_known`.
     """
     machine.lost_races += 1
     said = [do.Measured("retry", machine.lost_races), *said]
     if machine.state is not SessionState.LIVE:
         return said
-    said += machine.work_known(known, now_ms)
+    said += machine.work_known(known, now_ms, only=_NEVER_RACE)
     if machine.lost_races > machine.limits.retry_conflicts_max:
         machine.lost_races = 0
         said += machine.give_up(but=_NEVER_RACE)

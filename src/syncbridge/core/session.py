@@ -30,7 +30,7 @@ Invariants
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from syncbridge import errors
@@ -165,21 +165,20 @@ class SessionMachine:
             said += self.rest(now_ms)
         return said
 
-    def work_known(self, events: Collection[AnyEvent], now_ms: int) -> list[AnyEffect]:
-        """Those of the events that wait are worked off by the log as it stands; what appends nothing is said at once.
+    def work_known(self, count: int, now_ms: int, only: frozenset[type] | None = None) -> list[AnyEffect]:
+        """So many at the head of the queue, or ``only`` these of them, are worked off by the log as it stands.
+
+        What appends nothing is said at once.
 
         To be called when the log is as new as the store's was after they were asked: nothing that was acknowledged
         before any of them is missing, and what came since may as well have come after it. So whoever only reads is
         answered after one question, however often the head moves on meanwhile.
         """
-        known: deque[AnyEvent] = deque()
-        others: deque[AnyEvent] = deque()
-        for waiting in self.queue:
-            is_known = any(waiting is event for event in events)
-            (known if is_known else others).append(waiting)
-        self.queue = others
+        head = [self.queue.popleft() for _ in range(count)]
+        known = deque(event for event in head if only is None or type(event) in only)
         said = self._work(known, now_ms, is_known=True) if known else []
-        self.queue.extendleft(reversed(known))
+        others = [event for event in head if only is not None and type(event) not in only]
+        self.queue.extendleft(reversed([*known, *others]))
         return said
 
     def _work(self, waiting: deque[AnyEvent], now_ms: int, *, is_known: bool = False) -> list[AnyEffect]:
@@ -247,8 +246,8 @@ class SessionMachine:
             return [do.SetTimer("idle", now_ms + self.limits.session_idle_unload_ms)]
         return []
 
-    def take_back(self) -> None:
-        """The batch in flight never happened: its events stand at the head of the queue again."""
+    def take_back(self) -> int:
+        """The batch in flight never happened: its events stand at the head of the queue again; how many."""
         batch, log = self.batch, self.log
         assert batch is not None
         assert log is not None
@@ -258,6 +257,7 @@ class SessionMachine:
         again = [event for event in batch.events if getattr(event, "connection", None) not in batch.gone]
         self.queue.extendleft(reversed(again))
         self.batch = None
+        return len(again)
 
     # -- trouble ------------------------------------------------------------------------------------------------
 
