@@ -82,7 +82,7 @@ class Authority:
         self._access = AccessTokens(ring, issuer=rules.issuer, audience=rules.audience)
         self._clock = clock
         self._pairing_code_ms = limits.pairing_code_ms
-        self.revocations = Revocations(records, clock)
+        self.revocations = Revocations(records, clock, rules)
         self._changed: dict[AccountId, None] = {}
         self._fetching = ThreadPoolExecutor(FETCHES_MAX, thread_name_prefix="jwks")
         self.outside = {one.issuer: self._open_issuer(one) for one in issuers}
@@ -161,7 +161,7 @@ class Authority:
             raise BadCredentials
         password_hash = await self._passwords.hash(new)
         now_ms = self._clock.now_ms()
-        revocation = self._whole(claims.account, now_ms, claims)
+        revocation = await self.revocations.covering(self._whole(claims.account, now_ms, claims))
         row = await self._records.accounts.change_password(claims.account, stored, password_hash, revocation, now_ms)
         if row is None:
             raise BadCredentials
@@ -280,8 +280,7 @@ class Authority:
         self.rosters.heard()
 
     async def load(self) -> None:
-        """What was revoked before this process began is refused; rows that no longer matter are gone."""
-        await self._records.tokens.forget_expired(self._clock.now_ms())
+        """What was revoked before this process began is refused."""
         await self.revocations.catch_up()
 
     async def _refuse(self, subject: str, account: AccountId | None = None) -> None:
@@ -294,7 +293,7 @@ class Authority:
         return Revocation(f"account:{account}", self._until(), now_ms, stays)
 
     def _until(self) -> int:
-        """When the last access token that was issued by now is void anyway, by any process' clock."""
+        """When the last access token that was issued by now is void anyway; see `Revocations.covering`."""
         lasts_ms = max(self.rules.access_token_ms, self.rules.outside_token_ms_max if self.outside else 0)
         return self._clock.now_ms() + lasts_ms + CLOCKS_APART_MS
 

@@ -3,8 +3,13 @@
 Theory. A check must ask nobody, so every process holds all revocations in force; there are few, for each ends with
 the last token that it covers. Whoever revokes writes memory first and the table second: here it holds at once, and
 elsewhere as soon as the others ask for what is new, about once a second. The order of the rows is that of their
-writing, not that of anybody's clock, and each question reaches back a little, for a database that commits two rows
-in another order than it numbered them.
+writing, not that of anybody's clock, and each question reaches back a little, now and then further, for a database
+that commits two rows in another order than it numbered them.
+
+A revocation outlives the tokens that it covers by the clock that they were issued by: a token is good until its end
+as each process' own clock says, and so is what refuses it. A process that is ahead issues tokens that are of no use to
+the others until they are there, and that would outlive a revocation by the right clock; but with each it writes a
+refresh token, whose end tells how far ahead it is.
 """
 
 from __future__ import annotations
@@ -16,12 +21,18 @@ from typing import Final
 from msgspec.structs import replace
 
 from syncbridge.auth.access import Claims
+from syncbridge.auth.compact import CLOCKS_APART_MS
+from syncbridge.auth.rules import AuthRules
 from syncbridge.core.ids import AccountId
 from syncbridge.ports import Clock, Identity
 from syncbridge.records import Records
 from syncbridge.records.revocations import FOR_EVER, Revocation
 
 OVERLAP: Final = 5_000
+"""So far each question reaches back: longer than a commit takes."""
+LONG_OVERLAP: Final = 120_000
+LONG_EVERY_MS: Final = 30_000
+"""One in so long reaches back further: for a database that stood still in the middle of a commit."""
 PURGE_EVERY_MS: Final = 60_000
 
 RevocationListener = Callable[[AccountId | None], object]
@@ -35,12 +46,14 @@ class Revocations:
     Order      listeners are told after the memory holds it, and before the table does: nothing live waits for a disk.
     """
 
-    def __init__(self, records: Records, clock: Clock) -> None:
+    def __init__(self, records: Records, clock: Clock, rules: AuthRules) -> None:
         self._records = records
         self._clock = clock
+        self._rules = rules
         self._held: dict[str, Revocation] = {}
         self._written = 0
         self._purged_at = 0
+        self._reached_back_at = 0
         self._listeners: list[RevocationListener] = []
 
     def follow(self, listener: RevocationListener) -> None:
@@ -75,13 +88,23 @@ class Revocations:
         revocation = Revocation(subject, until, before)
         self._hold(revocation)
         self.tell(account)
+        revocation = await self.covering(revocation)
         self._hold(await self._records.revocations.add(revocation, self._clock.now_ms()))
 
     async def end_logins(self, account: AccountId, revocation: Revocation) -> None:
         """Every log-in of the account that the revocation covers is ended."""
         self._hold(revocation)
         self.tell(account)
+        revocation = await self.covering(revocation)
         self.ended(account, await self._records.revocations.end_logins(revocation, account, self._clock.now_ms()))
+
+    async def covering(self, revocation: Revocation) -> Revocation:
+        """It lasts until the last token that it covers is void, also one of a process whose clock is ahead."""
+        if not revocation.subject.startswith(("family:", "account:")):
+            return revocation  # of one token, whose end is known; of outside tokens, issued by no clock of ours
+        issued_at = await self._records.tokens.ends_at(revocation.subject) - self._rules.refresh_token_ms
+        until = issued_at + self._rules.access_token_ms + CLOCKS_APART_MS
+        return replace(revocation, expires_at=max(revocation.expires_at, until))
 
     def ended(self, account: AccountId, revocation: Revocation) -> None:
         """The row stands in the table: it is in force here."""
@@ -97,8 +120,12 @@ class Revocations:
         self._purge(now_ms)
         changed: list[AccountId] = []
         accounts: set[AccountId | None] = set()
-        for row in await self._records.revocations.since(self._written - OVERLAP, now_ms):
-            self._written = row.written
+        after = self._written - self._overlap(now_ms)
+        rows = await self._records.revocations.since(after, now_ms)
+        if rows:
+            newest = rows[-1].written
+            self._written = max(self._written, newest) if newest > after else newest  # else the order began anew
+        for row in rows:
             held = self._held.get(row.subject)
             if held is not None and (held == row or held.before > row.before):
                 continue  # known, or older than one that is being written here and holds already
@@ -119,6 +146,12 @@ class Revocations:
         """Listeners look again at what is live: of this account, or of all."""
         for listener in self._listeners:
             listener(account)
+
+    def _overlap(self, now_ms: int) -> int:
+        if 0 <= now_ms - self._reached_back_at < LONG_EVERY_MS:
+            return OVERLAP
+        self._reached_back_at = now_ms
+        return LONG_OVERLAP
 
     def _purge(self, now_ms: int) -> None:
         if now_ms - self._purged_at < PURGE_EVERY_MS:

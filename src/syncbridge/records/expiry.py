@@ -10,6 +10,7 @@ from syncbridge.core.ids import SessionId
 from syncbridge.limits import Retention
 from syncbridge.records.database import Database
 from syncbridge.records.faults import retried
+from syncbridge.records.revocations import KEPT_AFTER_MS
 from syncbridge.records.schema import (
     erasures,
     idempotency_keys,
@@ -110,7 +111,7 @@ def _rule(kind: str, now_ms: int, retention: Retention) -> tuple[Table, ColumnEl
         # A used one stays until then: that it comes again is how a theft is seen.
         "token": (refresh_tokens, refresh_tokens.c.expires_at <= now_ms),
         "log_in": (token_families, not_(exists().where(refresh_tokens.c.family == token_families.c.id))),
-        "revocation": (revocations, revocations.c.expires_at <= now_ms),
+        "revocation": (revocations, revocations.c.expires_at <= now_ms - retention.leap_ms - KEPT_AFTER_MS),
         "archived_state": (log_snapshots, log_snapshots.c.expires_at <= now_ms),
         "receipt": (erasures, erasures.c.finished_at <= now_ms - retention.receipt_ms),
     }

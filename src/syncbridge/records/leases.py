@@ -53,6 +53,11 @@ async def give_up_within(connection: AsyncConnection, name: str, holder: str) ->
     await connection.execute(update(leases).where(mine).values(expires_at=0))
 
 
+async def shared_ms_of(connection: AsyncConnection, now_ms: int) -> int:
+    """The time by which all processes go that share the records: the server's, or else that of this machine."""
+    return now_ms if connection.dialect.name == "sqlite" else await now_ms_of(connection)
+
+
 async def now_ms_of(connection: AsyncConnection) -> int:
     """The database's own time; of a file, that of the machine."""
     found = await connection.execute(text(_NOW[connection.dialect.name]))

@@ -20,11 +20,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from syncbridge.core.ids import AccountId
 from syncbridge.records.database import Database, upserted
 from syncbridge.records.faults import retried
+from syncbridge.records.leases import shared_ms_of
 from syncbridge.records.schema import accounts, pairing_codes, revocations, token_families
 
 FOR_EVER: Final = 2**53 - 1
 """A moment that never comes."""
 _ROSTER: Final = "roster:"
+KEPT_AFTER_MS: Final = 86_400_000
+"""A row stays so long after its time, and as long as the clock of whoever removes it may be ahead (`leap_ms`). For a
+process that is behind, and starts anew, what it covers is good until that one's own clock is there."""
 ROSTER_TOLD_MS: Final = 60_000
 """How long a row about devices stands: everybody asks for what is new many times meanwhile."""
 
@@ -63,8 +67,8 @@ class RevocationTable:
         """What was written after ``written`` and is in force, in that order; everything, where the order began anew.
 
         News of devices are there as long as their row is, whatever the clock of the node that wrote it said.
-        The order begins anew when a row of a node whose clock was far ahead is over and gone: those that follow count
-        from now again.
+        The order begins anew when a row of a clock that was far ahead is over and gone: those that follow count from
+        now again.
         """
         newest = select(func.max(revocations.c.created_at))
         async with self._database.reading() as connection:
@@ -96,8 +100,10 @@ async def add_within(connection: AsyncConnection, revocation: Revocation, now_ms
     row = (await connection.execute(select(revocations).where(here).with_for_update())).one()
     held = None if made.rowcount else _revocation(row)
     newest = (await connection.execute(select(func.max(revocations.c.created_at)))).scalar_one()
-    # In order whatever the writers' clocks say: a reader that asks for what is new must not miss a row.
-    joined = replace(revocation.joined(held), written=max(now_ms, (newest or 0) + 1))
+    # In order whatever the writers' clocks say: a reader that asks for what is new must not miss a row. By the time of
+    # the server, for of two that are written at once neither knows the other: one that is far ahead would hide it.
+    shared_ms = await shared_ms_of(connection, now_ms)
+    joined = replace(revocation.joined(held), written=max(shared_ms, (newest or 0) + 1))
     values = {name: getattr(joined, name) for name in ("expires_at", "before", "kept")}
     await connection.execute(update(revocations).where(here).values(values | {"created_at": joined.written}))
     return joined
@@ -125,8 +131,10 @@ async def end_logins_within(
         mine &= token_families.c.id != (revocation.kept or "")
     newest = select(func.max(token_families.c.login_at)).where(token_families.c.account == account)
     latest = (await connection.execute(newest)).scalar_one() or 0
-    # Every log-in that there is, also one of a process whose clock is ahead of ours.
-    revocation = replace(revocation, before=max(revocation.before, latest))
+    if revocation.before < FOR_EVER:
+        # Every log-in that there is, also one of a process whose clock is ahead. An outside issuer's are in no table of
+        # ours: until now, by a clock that is not this process' own.
+        revocation = replace(revocation, before=max(await shared_ms_of(connection, revocation.before), latest))
     await connection.execute(update(token_families).where(mine).values(revoked_at=now_ms))
     # A code made by whoever is thrown out would let them in again.
     await connection.execute(delete(pairing_codes).where(pairing_codes.c.account == account))

@@ -1,10 +1,10 @@
-"""Refresh tokens in families, and what was revoked before its time."""
+"""Refresh tokens in families."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
@@ -26,7 +26,7 @@ class Family(Struct, frozen=True):
 
 
 class Tokens:
-    """The tables of families, refresh tokens (as digests) and revocations."""
+    """The tables of families and refresh tokens (as digests)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -114,17 +114,20 @@ class Tokens:
             await connection.execute(update(token_families).where(mine).values(revoked_at=now_ms))
         return ids
 
-    @retried
-    async def forget_expired(self, now_ms: int) -> int:
-        """What no longer matters is gone: expired tokens, families without any, revocations; how many rows."""
-        async with self._database.transaction() as connection:
-            used = select(refresh_tokens.c.family)
-            statements = (
-                delete(refresh_tokens).where(refresh_tokens.c.expires_at <= now_ms),
-                delete(token_families).where(token_families.c.id.not_in(used)),
-                delete(revocations).where(revocations.c.expires_at <= now_ms),
-            )
-            return sum([(await connection.execute(statement)).rowcount for statement in statements])
+    async def ends_at(self, subject: str) -> int:
+        """When the last refresh token ends of a log-in (``family:ID``) or an account (``account:ID``); 0: it has none.
+
+        By the clock of the process that gave it out, which gave out an access token with it.
+        """
+        kind, _, name = subject.partition(":")
+        newest = select(func.max(refresh_tokens.c.expires_at))
+        if kind == "family":
+            query = newest.where(refresh_tokens.c.family == name)
+        else:
+            mine = select(token_families.c.id).where(token_families.c.account == name)
+            query = newest.where(refresh_tokens.c.family.in_(mine))
+        async with self._database.reading() as connection:
+            return (await connection.execute(query)).scalar_one() or 0
 
 
 async def begin_within(connection: AsyncConnection, family: Family, digest: bytes, expires_at: int) -> Family:

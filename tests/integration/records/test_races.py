@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from syncbridge.auth.revocations import OVERLAP
 from syncbridge.core.ids import AccountId, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import CodeInvalid, DeviceLimit, IdempotencyInProgress, TokenRevoked, Unavailable
@@ -29,6 +30,7 @@ from syncbridge.records import (
 )
 from syncbridge.records import schema as s
 from syncbridge.records.faults import reason_of, retried
+from syncbridge.records.revocations import FOR_EVER, add_within
 from tests.databases import Databases
 
 ANN = AccountId("ann")
@@ -166,12 +168,39 @@ async def test_one_subject_that_all_revoke_is_one_row_that_refuses_what_any_of_t
     assert (row.expires_at, row.before) == (107, 7)
 
 
+async def test_what_is_written_by_a_clock_that_is_ahead_does_not_pass_by_what_is_written_at_the_same_time(
+    nodes: Nodes,
+) -> None:
+    """Of two commits under way neither sees the other; the one that lands last is read by whoever read the first."""
+    ahead_ms = 2**42
+    now_ms = await nodes[0].moments.witness_ms()
+    assert now_ms is not None
+    async with nodes[0].database.transaction() as connection:
+        await add_within(connection, Revocation("jti:late", FOR_EVER), now_ms)
+        first = await nodes[1].revocations.add(Revocation("jti:first", FOR_EVER), ahead_ms)
+        seen = await nodes[1].revocations.since(0, 1)
+        assert [row.subject for row in seen] == ["jti:first"]
+    assert first.written < now_ms + 60_000
+    rows = await nodes[1].revocations.since(first.written - OVERLAP, 1)
+    assert {row.subject for row in rows} == {"jti:first", "jti:late"}
+
+
+async def test_an_account_is_refused_up_to_now_also_by_a_process_whose_clock_is_behind(nodes: Nodes) -> None:
+    now_ms = await nodes[0].moments.witness_ms()
+    assert now_ms is not None
+    row = await nodes[0].revocations.end_logins(Revocation(f"account:{ANN}", FOR_EVER, before=5), ANN, 5)
+    assert row.before >= now_ms
+    for_ever = await nodes[0].revocations.end_logins(Revocation(f"account:{ANN}", FOR_EVER, FOR_EVER), ANN, 5)
+    assert for_ever.before == FOR_EVER
+
+
 async def test_two_sweeps_remove_each_row_once(nodes: Nodes) -> None:
     rows = [{"subject": f"jti:{number:03}", "expires_at": 5, "created_at": 1} for number in range(100)]
     async with nodes[0].database.transaction() as connection:
         await connection.execute(insert(s.revocations), rows)
     removed = 0
-    while step := sum(await both(nodes, lambda node, _: node.expiry.remove("revocation", 5, Retention(), 10))):
+    at = 10 * 86_400_000
+    while step := sum(await both(nodes, lambda node, _: node.expiry.remove("revocation", at, Retention(), 10))):
         removed += step
     assert removed == 100
 

@@ -6,19 +6,22 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from syncbridge.auth import Authority, open_authority
 from syncbridge.auth.authority import Grant, digest, normal_code
 from syncbridge.auth.passwords import Passwords
+from syncbridge.auth.revocations import LONG_EVERY_MS
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.core.messages import DeviceInfo
 from syncbridge.errors import BadCredentials, CodeInvalid, SyncBridgeError, TokenRevoked, Unavailable, ValidationFailed
-from syncbridge.limits import Limits
-from syncbridge.records import Records, Revocation, Roster, SessionRecord
+from syncbridge.limits import Limits, Retention
+from syncbridge.records import Records, Revocation, Roster, SessionRecord, schema
 from syncbridge.records.revocations import FOR_EVER
 from tests.unit.auth.conftest import CHEAP, MovedClock
 
 EMAIL, PASSWORD = "ann@example.com", "correct horse"
+DAY_MS = 86_400_000
 
 
 @pytest.fixture
@@ -175,6 +178,98 @@ async def test_another_process_learns_of_it_by_asking_whatever_the_clocks_say(
     assert len(told) == 1
 
 
+@pytest.mark.parametrize("ahead_ms", [DAY_MS, -DAY_MS], ids=["ahead", "behind"])
+@pytest.mark.parametrize("subject", ["refresh", "account", "device", "password", "used twice"])
+async def test_a_token_of_a_process_whose_clock_is_wrong_is_refused_wherever_and_whenever_it_would_be_good(
+    records: Records, ann: AccountId, authority: Authority, clock: MovedClock, subject: str, ahead_ms: int
+) -> None:
+    """The token lasts longer by its issuer's clock than a revocation by the right one."""
+    wrong = MovedClock()
+    wrong.at_ms += ahead_ms
+    issuer = await open_authority(records, CHEAP, Limits(), wrong)
+    mine = await authority.begin(ann, DeviceId("phone"))
+    used = await authority.begin(ann, DeviceId("tv"))
+    for device in ("tv", "phone"):
+        await authority.rosters.register(ann, DeviceInfo(device), used.claims.login_at)
+    hit = await issuer.refresh(used.refresh_token)
+    if subject == "refresh":
+        await authority.revoke(hit.refresh_token)
+    elif subject == "account":
+        await authority.revoke_account(ann, kept=mine.claims)
+    elif subject == "device":
+        await authority.remove_device(ann, DeviceId("tv"))
+    elif subject == "password":
+        await authority.change_password(mine.claims, PASSWORD, "another horse")
+    else:
+        with pytest.raises(TokenRevoked):
+            await authority.refresh(used.refresh_token)
+    await issuer.catch_up()
+    assert not is_good(issuer, hit), "where it was issued"
+    for _ in range(3):
+        # The right clock comes to where the token would be taken; a process that starts then has read the table.
+        await authority.catch_up()
+        started = await open_authority(records, CHEAP, Limits(), clock)
+        assert "good" not in (answer(authority, hit), answer(started, hit))
+        started.close()
+        clock.at_ms += abs(ahead_ms) // 2
+        await records.expiry.remove("revocation", clock.at_ms, Retention(), 10)
+    issuer.close()
+
+
+def answer(authority: Authority, grant: Grant) -> str:
+    try:
+        authority.verify(grant.access_token)
+    except SyncBridgeError as fault:
+        return fault.code
+    return "good"
+
+
+async def test_a_process_whose_clock_is_far_ahead_ends_no_log_in_by_starting(
+    records: Records, authority: Authority, ann: AccountId
+) -> None:
+    grant = await authority.begin(ann)
+    ahead = MovedClock()
+    ahead.at_ms += 95 * DAY_MS
+    (await open_authority(records, CHEAP, Limits(), ahead)).close()
+    assert await can_refresh(authority, grant)
+
+
+async def test_a_row_that_was_committed_long_after_it_was_numbered_is_found(
+    authority: Authority, records: Records, ann: AccountId, clock: MovedClock
+) -> None:
+    grant = await authority.begin(ann)
+    await authority.catch_up()
+    late = {"subject": f"family:{grant.claims.family}", "expires_at": FOR_EVER, "created_at": clock.at_ms - 60_000}
+    await records.revocations.add(Revocation("jti:other", FOR_EVER), clock.at_ms)
+    await authority.catch_up()
+    async with records.database.transaction() as connection:
+        await connection.execute(insert(schema.revocations).values(late))
+    clock.at_ms += LONG_EVERY_MS
+    await authority.catch_up()
+    assert not is_good(authority, grant)
+
+
+async def test_what_is_over_does_not_have_everything_read_again_and_again(
+    authority: Authority, records: Records, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        await records.revocations.add(Revocation(f"jti:{number}", FOR_EVER), clock.at_ms + number * 4_000)
+    await records.revocations.add(Revocation("jti:over", clock.at_ms), clock.at_ms + 20 * 4_000)
+    await authority.catch_up()
+    read: list[int] = []
+    since = records.revocations.since
+
+    async def counted(written: int, now_ms: int) -> list[Revocation]:
+        rows = await since(written, now_ms)
+        read.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(records.revocations, "since", counted)
+    for _ in range(5):
+        await authority.catch_up()
+    assert max(read) <= 2
+
+
 async def test_rows_are_in_the_order_of_their_writing_whatever_the_clocks_say(records: Records) -> None:
     table = records.revocations
     for number, now_ms in enumerate((500, 100, 100, 700)):
@@ -192,7 +287,7 @@ async def test_row_of_a_clock_far_ahead_hides_nothing_that_comes_after_it_is_gon
     await records.revocations.add(Revocation("jti:x", clock.at_ms + 10), ahead_ms)
     await authority.catch_up()
     clock.at_ms += 10
-    await records.tokens.forget_expired(clock.at_ms)
+    assert await records.expiry.remove("revocation", clock.at_ms + 10 * DAY_MS, Retention(), 10) == 1
     await records.revocations.add(Revocation(f"jti:{grant.claims.token_id}", clock.at_ms + 900_000), clock.at_ms)
     await authority.catch_up()
     assert not is_good(authority, grant)

@@ -18,11 +18,15 @@ from syncbridge.auth.rules import IssuerRules
 from syncbridge.config import Settings
 from syncbridge.doctor import examine, issuers, keys
 from syncbridge.doctor import service as running
+from syncbridge.limits import Retention
 from syncbridge.records import open_records
+from syncbridge.records.revocations import KEPT_AFTER_MS
 from syncbridge.records.schema import accounts, erasures, revocations
 from tests.unit.doctor.test_findings import bad, only, settings
 
 HOUR_MS = 3_600_000
+STAYS_MS = Retention().leap_ms + KEPT_AFTER_MS
+"""A revocation, beyond its time."""
 
 
 async def records_with(found: Settings, *rows: tuple[object, dict[str, object]]) -> None:
@@ -70,7 +74,7 @@ async def test_an_erasure_that_does_not_end_is_told_and_one_under_way_is_not(tmp
 async def test_what_should_be_gone_for_long_is_told(tmp_path: Path, ended_ms_ago: int, is_told: bool) -> None:
     now_ms = time.time_ns() // 1_000_000
     found = settings(tmp_path)
-    row = {"subject": "token:x", "created_at": 1, "expires_at": now_ms - ended_ms_ago}
+    row = {"subject": "token:x", "created_at": 1, "expires_at": now_ms - ended_ms_ago - STAYS_MS}
     await records_with(found, (revocations, row))
     findings = await keys.check_records(found)
     if is_told:

@@ -18,7 +18,7 @@ from syncbridge.errors import (
     TokenRevoked,
     Unavailable,
 )
-from syncbridge.records import Account, Family, Records, Redeemed, Revocation, Roster, SessionRecord, SnapshotRecord
+from syncbridge.records import Account, Family, Records, Redeemed, Roster, SessionRecord, SnapshotRecord
 from syncbridge.records.directory import Directory
 
 ANN = AccountId("ann")
@@ -212,13 +212,13 @@ async def test_expired_and_unknown_refresh_tokens_are_refused(records: Records) 
         await records.tokens.rotate(b"none", b"two", expires_at=200, now_ms=1)
 
 
-async def test_what_no_longer_matters_is_forgotten(records: Records) -> None:
-    await records.tokens.begin(Family("old", ANN, 5), b"one", 100)
-    await records.tokens.begin(Family("new", ANN, 5), b"two", 900)
-    await records.revocations.add(Revocation("jti:x", 100), 1)
-    assert await records.tokens.forget_expired(500) == 3
-    assert await records.tokens.family_of(b"two") is not None
-    assert await records.revocations.since(0, 0) == []
+async def test_the_end_of_the_last_refresh_token_is_told_of_a_log_in_and_of_an_account(records: Records) -> None:
+    tokens = records.tokens
+    await tokens.begin(Family("old", ANN, 5), b"one", 100)
+    await tokens.begin(Family("new", ANN, 5), b"two", 900)
+    await tokens.rotate(b"one", b"three", expires_at=200, now_ms=10)
+    ends = {name: await tokens.ends_at(name) for name in ("family:old", f"account:{ANN}", "family:x", "account:x")}
+    assert list(ends.values()) == [200, 900, 0, 0]
 
 
 async def test_two_starts_at_once_make_one_signing_key(records: Records) -> None:
