@@ -81,9 +81,12 @@ def judged(servers: Iterable[Inspected], *, acks: str) -> Iterator[Finding]:
 
 def _of_one(server: Inspected, acks: str) -> Iterator[Finding]:
     at, settings = server.address, server.settings
-    if int(server.version.partition(".")[0]) < 7:
+    if server.is_too_old:
         yield problem(
-            REDIS, f"{at}: Redis {server.version}", "Sharded news need Redis 7; nodes would hear nothing.", "upgrade it"
+            REDIS,
+            f"{at}: it says that it is Redis {server.version}",
+            "A node needs Redis 7 or newer, and does not use it.",
+            "upgrade it, or name another server in redis_url",
         )
     if settings.get("maxmemory-policy", "noeviction") != "noeviction":
         yield problem(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
+from typing import Final
 
 import structlog
 from msgspec import Struct
@@ -18,6 +19,8 @@ from syncbridge.ports import CredentialSource
 _log = structlog.get_logger(__name__)
 
 NAME = b"syncbridge"
+MAJOR_MIN: Final = 7
+"""Of Redis: sharded news, and what the scripts say. What speaks its protocol says which Redis it is like."""
 
 _ADVICE = {
     "NOAUTH": " - it wants a password, and there is none in redis_url, redis_password_file or vault.redis_path",
@@ -34,7 +37,7 @@ class CannotConnect(Exception):
 class ServerState(Struct, frozen=True):
     """What a server says of itself (INFO): ``run_id`` changes when it starts, ``replid`` with its history.
 
-    ``mode`` is `standalone` or `cluster`; "" where it does not tell.
+    ``mode`` is `standalone` or `cluster`, ``version`` that of Redis; "" where it does not tell.
     """
 
     run_id: str
@@ -43,6 +46,7 @@ class ServerState(Struct, frozen=True):
     is_loading: bool
     replicas_online: int
     mode: str = ""
+    version: str = ""
 
 
 def state_of(info: bytes) -> ServerState:
@@ -56,7 +60,14 @@ def state_of(info: bytes) -> ServerState:
         fields.get("loading", "0") != "0",
         sum("state=online" in replica.split(",") for replica in replicas),
         fields.get("redis_mode", ""),
+        fields.get("redis_version", "").strip(),
     )
+
+
+def is_too_old(version: str) -> bool:
+    """Whether a server that says this version cannot be used; one that says none is tried."""
+    major = version.partition(".")[0]
+    return major.isdecimal() and int(major) < MAJOR_MIN
 
 
 INFO_WORDS = (b"INFO", b"server", b"replication", b"persistence")
@@ -96,9 +107,7 @@ class Dialler:
                     ssl=self._tls,
                     server_hostname=address.host if self._tls is not None else None,
                 )
-                state = await self._greet(address, connection, sources, protocol)
-            self._judge(address, state)
-            return state
+                return await self._greet(address, connection, sources, protocol)
         except TimeoutError:
             connection.abort("no answer to the greeting")
             over = " over TLS" if self._tls is not None else ""
@@ -123,7 +132,12 @@ class Dialler:
         return [b"AUTH", *user, credentials.password.encode()]
 
     def _judge(self, address: Address, state: ServerState) -> None:
-        """The server is of the kind that the URL says: else most slots, or all, would be somebody else's."""
+        """The server is new enough, and of the kind that the URL says: else most slots would be somebody else's."""
+        if is_too_old(state.version):
+            raise CannotConnect(
+                f"{address} says that it is Redis {state.version}, and Redis {MAJOR_MIN} or newer is needed: "
+                "upgrade it, or name another server in redis_url"
+            )
         if state.mode == "cluster" and not self._is_cluster:
             raise CannotConnect(f"{address} is a server of a Redis Cluster: say redis+cluster:// (rediss+cluster://)")
         if state.mode == "standalone" and self._is_cluster:
@@ -135,27 +149,32 @@ class Dialler:
         commands: list[bytes] = []
         if login := self.login():
             commands.append(packed(login))
+        # First of all what it is: a server that is too old understands little of what follows.
+        asked = len(commands)
+        commands.append(INFO)
         if protocol == 3:
             commands.append(packed((b"HELLO", b"3")))
         commands.append(packed((b"CLIENT", b"SETNAME", NAME)))
         commands += [packed((b"SCRIPT", b"LOAD", source)) for source in sources]
-        commands.append(INFO)
         loop = asyncio.get_running_loop()
         answers: list[Answer] = []
         whole: asyncio.Future[None] = loop.create_future()
 
         def heard(answer: Answer) -> None:
             answers.append(answer)
-            if not whole.done() and (len(answers) == len(commands) or isinstance(answer, Failure)):
+            is_over = len(answers) == len(commands) or (len(answers) > asked and isinstance(answer, Failure))
+            if is_over and not whole.done():
                 whole.set_result(None)
 
         calls = [Call(-1, command, heard, True, loop.time()) for command in commands]
         connection.send(Batch(calls, sum(map(len, commands)), loop.time()))
         await whole
+        info = answers[asked]
+        state = state_of(info if isinstance(info, bytes) else b"")
+        self._judge(address, state)
         for answer in answers:
             if isinstance(answer, Failure):
                 said = answer.text[:120]
                 advice = next((advice for begin, advice in _ADVICE.items() if said.startswith(begin)), "")
                 raise CannotConnect(f"{address} said: {said}{advice}")
-        info = answers[-1]
-        return state_of(info if isinstance(info, bytes) else b"")
+        return state

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from syncbridge.adapters.cluster.link.address import Address, place_of
+from syncbridge.adapters.cluster.link.dialling import is_too_old
 from syncbridge.adapters.cluster.trust import trusting
 from syncbridge.ports import Credentials, CredentialSource
 
@@ -32,6 +33,11 @@ class Inspected(Struct, frozen=True):
     cluster_state: str = ""
     slots: int = 0
     clock_off_ms: int = 0
+
+    @property
+    def is_too_old(self) -> bool:
+        """Whether a node refuses it for its version."""
+        return is_too_old(self.version)
 
 
 class _Way(Struct, frozen=True):
@@ -101,7 +107,7 @@ async def _inspect(address: Address, way: _Way) -> Inspected:
     followers = [value for key, value in told.items() if key.startswith("slave") and isinstance(value, dict)]
     return Inspected(
         str(address),
-        version=str(told["redis_version"]),
+        version=str(told.get("redis_version", "")),
         role=str(told["role"]),
         replicas=sum(one.get("state") == "online" for one in followers),
         settings=settings,
