@@ -6,15 +6,14 @@ for replicas; nothing here waits.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from syncbridge.adapters.cluster.link.address import Address
 from syncbridge.adapters.cluster.link.calls import Batch, Call, Done, nobody, packed
 from syncbridge.adapters.cluster.link.connection import Connection
-from syncbridge.adapters.cluster.link.dialling import CannotConnect, Dialler, ServerState
-from syncbridge.adapters.cluster.link.keeping import Keeper
+from syncbridge.adapters.cluster.link.dialling import Dialler, ServerState
+from syncbridge.adapters.cluster.link.line import Line
 from syncbridge.adapters.cluster.link.replies import Answer, Failure, Verdict
 from syncbridge.adapters.cluster.link.rules import Figures, Rules
 
@@ -30,7 +29,7 @@ class Listener(Protocol):
     def dismissed(self, hearing: Hearing, channel: bytes) -> None: ...
 
 
-class Hearing:
+class Hearing(Line):
     """One connection for news and questions, as long as there can be one.
 
     Lost      news of the time without a connection are gone: whoever subscribed is told of each new beginning.
@@ -46,28 +45,9 @@ class Hearing:
         rules: Rules,
         figures: Figures,
     ) -> None:
-        self.address = address
-        self._dialler = dialler
+        super().__init__(f"{address} news", address, dialler, rules=rules, figures=figures)
         self._listener = listener
         self._told_state = told_state
-        self._rules = rules
-        self._figures = figures
-        self._loop = asyncio.get_running_loop()
-        self._connection: Connection | None = None
-        self._next: Connection | None = None
-        self._times_come = 0
-        self._keeper = Keeper(f"{address} news", self._dial, self._came)
-        self._keeper.start()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether there is a connection."""
-        return self._connection is not None
-
-    @property
-    def fault(self) -> str:
-        """Why there is no connection; "" where none failed."""
-        return self._keeper.fault
 
     def ask(self, words: Sequence[bytes], done: Done) -> None:
         """The server is asked; `unavailable` where there is no connection."""
@@ -104,43 +84,22 @@ class Hearing:
         if words := self._dialler.login():
             self.ask(words, self._dialler.logged_in)
 
-    def look(self, now: float) -> None:
-        """A connection that answers nothing is given up; to be called every now and then."""
-        if self._connection is not None:
-            sent_at = self._connection.sent_at()
-            if sent_at is not None and now - sent_at > self._rules.frozen_ms / 1000:
-                self._figures.timeouts += 1
-                self._connection.abort(f"no answer within {self._rules.frozen_ms} ms")
-
-    def close(self) -> asyncio.Task[None] | None:
-        """No connection any more, once this task is over."""
-        task = self._keeper.stop()
-        for connection in (self._connection, self._next):
-            if connection is not None:
-                connection.abort("closed")
-        return task
-
     def _send(self, call: Call) -> None:
         if self._connection is not None:
             self._connection.send(Batch([call], len(call.packed), call.asked_at))
 
-    async def _dial(self) -> tuple[Connection, ServerState]:
-        connection = Connection(self, self._loop, figures=Figures(), wait_ms=self._rules.wait_ms, on_push=self._pushed)
-        self._next = connection
-        state = await self._dialler.dial(self.address, connection, protocol=3)
-        if not connection.is_open():
-            raise CannotConnect(f"{self.address}: {connection.fault}")
-        return connection, state
+    def _make_connection(self) -> Connection:
+        return Connection(self, self._loop, figures=Figures(), wait_ms=self._rules.wait_ms, on_push=self._pushed)
 
-    def _came(self, live: tuple[Connection, ServerState]) -> None:
-        self._connection, state = live
-        self._connection.figures = self._figures  # what became of the greeting does not count
-        self._next = None
-        if self._times_come:
-            self._figures.reconnects += 1
-        self._times_come += 1
+    async def _greet(self, connection: Connection) -> ServerState:
+        return await self._dialler.dial(self.address, connection, protocol=3)
+
+    def _begun(self, state: ServerState) -> None:
         self._told_state(state)
         self._listener.came(self)
+
+    def _ended(self) -> None:
+        self._listener.went(self)
 
     def _pushed(self, push: list[bytes]) -> None:
         kind = push[0]
@@ -160,10 +119,3 @@ class Hearing:
 
     def relieved(self, batch: Batch) -> None:
         """Nothing is counted here."""
-
-    def lost(self, connection: Connection) -> None:
-        """Dial again."""
-        if self._connection is connection:
-            self._connection = None
-            self._listener.went(self)
-            self._keeper.lost()

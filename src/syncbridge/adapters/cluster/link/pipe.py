@@ -15,8 +15,8 @@ from typing import Protocol
 from syncbridge.adapters.cluster.link.address import Address
 from syncbridge.adapters.cluster.link.calls import Batch, Call, nobody, packed
 from syncbridge.adapters.cluster.link.connection import Connection
-from syncbridge.adapters.cluster.link.dialling import CannotConnect, Dialler, ServerState
-from syncbridge.adapters.cluster.link.keeping import Keeper
+from syncbridge.adapters.cluster.link.dialling import Dialler, ServerState
+from syncbridge.adapters.cluster.link.line import Line
 from syncbridge.adapters.cluster.link.replies import Verdict
 from syncbridge.adapters.cluster.link.rules import WAITS_MAX, Figures, Rules
 from syncbridge.adapters.cluster.link.script import Script
@@ -32,7 +32,7 @@ class Router(Protocol):
     def disconnected(self, pipe: Pipe) -> None: ...
 
 
-class Pipe:
+class Pipe(Line):
     """One ordered way to one server.
 
     Bounded   what is over the bounds is answered `unavailable` at once.
@@ -51,26 +51,17 @@ class Pipe:
         rules: Rules,
         figures: Figures,
     ) -> None:
-        self.address = address
-        self._dialler = dialler
+        super().__init__(str(address), address, dialler, rules=rules, figures=figures)
         self._router = router
         self._watched = watched
         self._scripts = scripts
         self._replicas_wanted = replicas_wanted
-        self._rules = rules
-        self._figures = figures
-        self._loop = asyncio.get_running_loop()
-        self._connection: Connection | None = None
-        self._next: Connection | None = None
         self._loaded: set[bytes] = set()
         self._unsent: list[Call] = []
         self._has_write = False
         self._is_scheduled = False
         self._calls_room = rules.calls_max
         self._bytes_room = rules.call_bytes_max
-        self._came_at = 0
-        self._keeper = Keeper(str(address), self._dial, self._came)
-        self._keeper.start()
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
@@ -139,16 +130,6 @@ class Pipe:
 
     # -- the connection -------------------------------------------------------------------------------------------
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether calls go out now."""
-        return self._connection is not None
-
-    @property
-    def fault(self) -> str:
-        """Why there is no connection; "" where none failed."""
-        return self._keeper.fault
-
     def log_in(self) -> None:
         """The connection says the credentials that are in force now; what is under way goes on."""
         if self._connection is not None and (words := self._dialler.login()):
@@ -156,15 +137,6 @@ class Pipe:
             self._calls_room -= 1
             self._bytes_room -= len(self._unsent[0].packed)
             self._loop.call_soon(self._flush)
-
-    def look(self, now: float) -> None:
-        """A connection that answers nothing is given up; to be called every now and then."""
-        if self._connection is None:
-            return
-        sent_at = self._connection.sent_at()
-        if sent_at is not None and now - sent_at > self._rules.frozen_ms / 1000:
-            self._figures.timeouts += 1
-            self._connection.abort(f"no answer within {self._rules.frozen_ms} ms")
 
     def expire(self, now: float) -> None:
         """Calls that waited too long for a connection are answered `unavailable`."""
@@ -175,10 +147,7 @@ class Pipe:
 
     def close(self) -> asyncio.Task[None] | None:
         """No connection once this task is over, and no call waits: what was sent is answered `unknown`."""
-        task = self._keeper.stop()
-        for connection in (self._connection, self._next):
-            if connection is not None:
-                connection.abort("closed")
+        task = super().close()
         self._drop(lambda _: True, "closed")
         return task
 
@@ -188,26 +157,22 @@ class Pipe:
                 self._router.dropped(call)
             call.done(self._figures.failed("unavailable", reason))
 
-    async def _dial(self) -> tuple[Connection, ServerState]:
-        rules = self._rules
-        connection = Connection(self, self._loop, figures=Figures(), watched=self._watched, wait_ms=rules.wait_ms)
-        self._next = connection
+    def _make_connection(self) -> Connection:
+        wait_ms = self._rules.wait_ms
+        return Connection(self, self._loop, figures=Figures(), watched=self._watched, wait_ms=wait_ms)
+
+    async def _greet(self, connection: Connection) -> ServerState:
         known = list(self._scripts.values())
         state = await self._dialler.dial(self.address, connection, sources=[script.source for script in known])
-        if not connection.is_open():
-            raise CannotConnect(f"{self.address}: {connection.fault}")
         self._loaded = {script.sha for script in known}
-        return connection, state
+        return state
 
-    def _came(self, live: tuple[Connection, ServerState]) -> None:
-        self._connection, state = live
-        self._connection.figures = self._figures  # what became of the greeting does not count
-        self._next = None
-        if self._came_at:
-            self._figures.reconnects += 1
-        self._came_at += 1
+    def _begun(self, state: ServerState) -> None:
         self._router.connected(self, state)
         self._flush()
+
+    def _ended(self) -> None:
+        self._router.disconnected(self)
 
     # -- told by the connection -----------------------------------------------------------------------------------
 
@@ -228,9 +193,3 @@ class Pipe:
         if self._unsent and not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._flush)
-
-    def lost(self, connection: Connection) -> None:
-        if self._connection is connection:
-            self._connection = None
-            self._router.disconnected(self)
-            self._keeper.lost()
