@@ -62,10 +62,8 @@ async def test_devices_come_and_go_and_are_heard_at_every_other_node(world: Worl
 
 
 async def test_being_heard_again_is_told_but_not_for_every_word(world: World, redis_server: RedisServer) -> None:
-    one, two = await world.node(redis_server.url, UNCHECKED), await world.node(redis_server.url, UNCHECKED)
     session = world.session()
-    await one.follow(session)
-    await two.follow(session)
+    one, two = await world.pair(redis_server.url, session, UNCHECKED)
     one.mesh.present(session, PHONE, 1_000)
     await until(lambda: two.seen.devices[session] == {PHONE: 1_000})
     for at in range(1_001, 1_201):
@@ -94,10 +92,8 @@ async def test_committed_entries_are_heard_by_all_and_large_ones_lead_to_a_look(
 async def test_signals_and_a_deletion_reach_the_others_and_not_whoever_said_them(
     world: World, redis_server: RedisServer
 ) -> None:
-    one, two = await world.node(redis_server.url), await world.node(redis_server.url)
     session = world.session()
-    await one.follow(session)
-    await two.follow(session)
+    one, two = await world.pair(redis_server.url, session)
     one.mesh.signal(session, PHONE, b'{"type":"signal"}')
     one.mesh.delete(session, "deleted")
     await until(lambda: two.seen.gone)
@@ -158,10 +154,8 @@ async def test_frames_that_say_nothing_are_counted_and_lead_to_a_look(world: Wor
 
 
 async def test_a_late_statement_of_a_node_makes_no_ghost(world: World, redis_server: RedisServer) -> None:
-    one, two = await world.node(redis_server.url, UNCHECKED), await world.node(redis_server.url, UNCHECKED)
     session = world.session()
-    await one.follow(session)
-    await two.follow(session)
+    one, two = await world.pair(redis_server.url, session, UNCHECKED)
     one.mesh.present(session, PHONE, 1_000)
     await until(lambda: two.elsewhere(session) == {PHONE})
     one.mesh.absent(session, PHONE, 1_000)

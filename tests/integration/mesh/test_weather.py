@@ -97,10 +97,8 @@ async def test_who_follows_after_a_death_is_not_shown_the_dead(world: World, red
 
 
 async def test_a_node_that_stood_still_too_long_says_again_whom_it_has(world: World, redis_server: RedisServer) -> None:
-    one, two = await world.node(redis_server.url, UNCHECKED), await world.node(redis_server.url, UNCHECKED)
     session = world.session()
-    await one.follow(session)
-    await two.follow(session)
+    one, two = await world.pair(redis_server.url, session, UNCHECKED)
     two.mesh.present(session, PHONE, 1_000)
     await until(lambda: one.elsewhere(session) == {PHONE})
     two.stand_still()
@@ -112,10 +110,8 @@ async def test_a_node_that_stood_still_too_long_says_again_whom_it_has(world: Wo
 
 
 async def test_a_node_that_hears_its_own_burial_contradicts(world: World, redis_server: RedisServer) -> None:
-    one, two = await world.node(redis_server.url, UNCHECKED), await world.node(redis_server.url, UNCHECKED)
     session = world.session()
-    await one.follow(session)
-    await two.follow(session)
+    one, two = await world.pair(redis_server.url, session, UNCHECKED)
     two.mesh.present(session, PHONE, 1_000)
     await until(lambda: one.elsewhere(session) == {PHONE})
     said = channel.decode((await field_of(one, two, session) or b"").partition(b" ")[2])
@@ -128,10 +124,8 @@ async def test_a_node_that_hears_its_own_burial_contradicts(world: World, redis_
 
 
 async def test_a_node_that_takes_leave_is_gone_at_once_and_no_death(world: World, redis_server: RedisServer) -> None:
-    one, two = await world.node(redis_server.url, UNCHECKED), await world.node(redis_server.url, UNCHECKED)
     session = world.session()
-    await one.follow(session)
-    await two.follow(session)
+    one, two = await world.pair(redis_server.url, session, UNCHECKED)
     two.mesh.present(session, PHONE, 1_000)
     await until(lambda: one.elsewhere(session) == {PHONE})
     await two.mesh.close()
@@ -229,10 +223,8 @@ async def test_news_lost_with_a_cut_connection_are_found_when_it_is_back(
 
 
 async def test_presence_that_the_store_lost_is_said_again(world: World, redis_server: RedisServer) -> None:
-    one, two = await world.node(redis_server.url, UNCHECKED), await world.node(redis_server.url, UNCHECKED)
     session = world.session()
-    await one.follow(session)
-    await two.follow(session)
+    one, two = await world.pair(redis_server.url, session, UNCHECKED)
     one.mesh.present(session, PHONE, 1_000)
     await until(lambda: two.elsewhere(session) == {PHONE})
     await command(two.link, "DEL", keys.session_keys(session).who.decode(), is_write=True)

@@ -144,6 +144,13 @@ class World:
         self.nodes.append(node)
         return node
 
+    async def pair(self, url: str, session: SessionId, rhythm: Rhythm = QUICK) -> tuple[Node, Node]:
+        """Two more nodes, at which the session lives."""
+        one, two = await self.node(url, rhythm), await self.node(url, rhythm)
+        await one.follow(session)
+        await two.follow(session)
+        return one, two
+
     def session(self, name: str = "s") -> SessionId:
         """A session of this test alone."""
         return SessionId(f"{self.prefix}-{name}")
