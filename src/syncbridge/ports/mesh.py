@@ -48,7 +48,10 @@ class Neighbour(Protocol):
         ...
 
     def device_arrived(self, account: AccountId, device: DeviceId, connection: ConnectionId) -> None:
-        """The device said hello at another node: an older connection of it here is replaced."""
+        """The device said hello at another node later, and is there: its connection here is replaced.
+
+        Of two that are there it is said to the older one, and never to both.
+        """
         ...
 
     def account_heard(self, account: AccountId) -> None:

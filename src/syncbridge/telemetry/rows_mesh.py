@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from syncbridge.telemetry.shape import Feed, Metric
 
-_SAID = ("presence", "signal", "deleted", "arrived", "told")
+_SAID = ("presence", "signal", "deleted", "arrived", "asked", "stays", "told")
 
 MESH: tuple[Metric, ...] = (
     Metric(

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+
+import msgspec
+import pytest
 
 from deploy.local.redis import RedisServer
 from syncbridge.adapters.cluster import keys
+from syncbridge.adapters.cluster.link.calls import Done
+from syncbridge.adapters.cluster.link.script import Script
 from syncbridge.adapters.cluster.mesh import channel
+from syncbridge.adapters.cluster.mesh.arrivals import Place, Verdict
+from syncbridge.adapters.cluster.mesh.channel import Arrived
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId
 from tests.integration.mesh.test_weather import cut_news
-from tests.integration.mesh.world import PHONE, UNCHECKED, WATCH, World
+from tests.integration.mesh.world import PHONE, UNCHECKED, WATCH, Node, World
 from tests.integration.redis.asking import command, until
 
 
@@ -53,6 +61,67 @@ async def test_an_arrival_that_nobody_heard_is_made_good(world: World, redis_ser
     two.mesh.arrive(alice, PHONE, ConnectionId("c2"))
     await until(lambda: one.seen.arrivals)
     assert one.seen.arrivals == [(alice, PHONE, ConnectionId("c2"))]
+    assert two.seen.arrivals == []
+
+
+class Hold:
+    """Arrivals that a node wants written are held up on their way; they come to the server by `let_go`."""
+
+    def __init__(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._node = node
+        self._held: list[tuple[Script, Sequence[bytes], Sequence[bytes], Done]] = []
+        self._run = node.link.run
+        monkeypatch.setattr(node.link, "run", self.run)
+
+    def run(
+        self, script: Script, names: Sequence[bytes], args: Sequence[bytes], done: Done, *, is_write: bool = True
+    ) -> None:
+        if script.name == "arrive":
+            self._held.append((script, names, args, done))
+        else:
+            self._run(script, names, args, done, is_write=is_write)
+
+    def let_go(self, by: Node, *, is_answered: bool) -> None:
+        """``by`` has a connection to the server for it, whatever became of the node."""
+        self._run = by.link.run
+        held, self._held = self._held, []
+        for script, names, args, done in held:
+            by.link.run(script, names, args, done if is_answered else lambda _: None, is_write=False)
+
+
+def _believed(place: Place, arrived: Arrived) -> Verdict:
+    return _hear(place, msgspec.structs.replace(arrived, answers=False))
+
+
+_hear = Place.hear
+
+
+@pytest.mark.parametrize("is_planted", [False, True], ids=["real", "the number alone decides"])
+@pytest.mark.parametrize("older", ["departed", "killed", "there"])
+async def test_an_older_connection_whose_arrival_was_held_up_replaces_nobody(
+    world: World, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, older: str, is_planted: bool
+) -> None:
+    one, two = await world.node(redis_server.url), await world.node(redis_server.url)
+    alice = AccountId(f"{world.prefix}-alice")
+    hold = Hold(one, monkeypatch)
+    one.mesh.arrive(alice, PHONE, ConnectionId("c1"))
+    begin = two.figures.sums["mesh_beat", ""]
+    await until(lambda: two.figures.sums["mesh_beat", ""] >= begin + 3)  # longer than an answer takes
+    two.mesh.arrive(alice, PHONE, ConnectionId("c2"))
+    await until(lambda: two.figures.sums["mesh_in", "arrived"])
+    if older == "departed":
+        one.mesh.depart(alice, PHONE, ConnectionId("c1"))
+    elif older == "killed":
+        await one.kill()
+    if is_planted:
+        monkeypatch.setattr(Place, "hear", _believed)
+    hold.let_go(by=two, is_answered=older != "killed")
+    if is_planted:
+        await until(lambda: two.seen.arrivals == [(alice, PHONE, ConnectionId("c1"))])
+        return
+    if older == "there":
+        await until(lambda: one.seen.arrivals == [(alice, PHONE, ConnectionId("c2"))])
+    await until(lambda: two.figures.sums["mesh_out", "asked"] > (0 if older == "there" else 3))
     assert two.seen.arrivals == []
 
 

@@ -5,7 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncbridge.adapters.cluster.mesh import channel
-from syncbridge.adapters.cluster.mesh.channel import Arrived, Broken, Deleted, Entries, Moved, Signal, Statement, Told
+from syncbridge.adapters.cluster.mesh.channel import (
+    Arrived,
+    Asked,
+    Broken,
+    Deleted,
+    Entries,
+    Moved,
+    Signal,
+    Statement,
+    Stays,
+    Told,
+)
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import ConnectionId, DeviceId, SessionId, TxnId
 from syncbridge.wire.codec import encode_entry
@@ -23,7 +34,9 @@ FRAMES = {
     "statement": channel.encode_statement(Statement("n1", 5, {PHONE: 1_000, WATCH: 2_000})),
     "signal": channel.encode_signal("n1", PHONE, b'{"type":"signal","data":"a\\nb"}\n{}'),
     "deleted": channel.encode_deleted("n1", "deleted"),
-    "arrived": channel.encode_arrived(Arrived("n1", PHONE, ConnectionId("c1"), 9)),
+    "arrived": channel.encode_arrived(Arrived("n1", PHONE, ConnectionId("c1"), 9, answers=True)),
+    "asked": channel.encode_asked(Asked("n1", PHONE, ConnectionId("c1"), 9, ConnectionId("c2"), 10, 3)),
+    "stays": channel.encode_stays(Stays("n2", PHONE, ConnectionId("c2"), 10, 70, "n1", 3)),
     "told": channel.encode_told("n1", PHONE, SessionId("s1"), b"{}"),
 }
 
@@ -39,7 +52,9 @@ def test_every_other_message_arrives_as_it_was_said() -> None:
     assert channel.decode(FRAMES["statement"]) == Statement("n1", 5, {PHONE: 1_000, WATCH: 2_000})
     assert channel.decode(FRAMES["signal"]) == Signal("n1", PHONE, b'{"type":"signal","data":"a\\nb"}\n{}')
     assert channel.decode(FRAMES["deleted"]) == Deleted("n1", "deleted")
-    assert channel.decode(FRAMES["arrived"]) == Arrived("n1", PHONE, ConnectionId("c1"), 9)
+    assert channel.decode(FRAMES["arrived"]) == Arrived("n1", PHONE, ConnectionId("c1"), 9, answers=True)
+    assert channel.decode(FRAMES["asked"]) == Asked("n1", PHONE, ConnectionId("c1"), 9, ConnectionId("c2"), 10, 3)
+    assert channel.decode(FRAMES["stays"]) == Stays("n2", PHONE, ConnectionId("c2"), 10, 70, "n1", 3)
     assert channel.decode(FRAMES["told"]) == Told("n1", PHONE, SessionId("s1"), b"{}")
 
 
@@ -75,6 +90,11 @@ def said(digests: str, entries: str) -> bytes:
         (b's{"node":"n1","device":"phone"}', "malformed"),
         (b's{"node":"n1","device":"phone"}\n' + b"x" * (channel.SIGNAL_BYTES_MAX + 1), "malformed"),
         (b"t\n{}", "malformed"),
+        (b'q{"node":"n1","device":"phone","connection":"c1","number":1}', "malformed"),
+        (
+            b'y{"node":"n1","device":"phone","connection":"c1","number":1,"age_ms":-1,"asker":"n","question":1}',
+            "malformed",
+        ),
         (b"d" + b"x" * channel.FRAME_BYTES_MAX, "large"),
     ],
     ids=repr,
@@ -92,7 +112,10 @@ def test_what_a_later_version_adds_is_ignored() -> None:
     assert channel.decode(b'd{"node":"n1","reason":"expired","since":1}') == Deleted("n1", "expired")
 
 
-@given(st.binary(max_size=200) | st.builds(bytes.__add__, st.sampled_from([b"e", b"p", b"s", b"t"]), st.binary()))
+@given(
+    st.binary(max_size=200)
+    | st.builds(bytes.__add__, st.sampled_from([b"e", b"p", b"s", b"t", b"q", b"y"]), st.binary())
+)
 def test_any_bytes_give_a_message_or_a_reason(frame: bytes) -> None:
     assert isinstance(channel.decode(frame), channel.Message | Broken)
 
@@ -108,7 +131,12 @@ def test_a_frame_cut_or_changed_anywhere_never_raises(name: str, data: st.DataOb
 
 def test_an_arrival_is_whole_once_its_number_is_known() -> None:
     arriving = channel.encode_arriving("n1", PHONE, ConnectionId("c1"))
-    assert channel.decode(arriving + b"9}") == Arrived("n1", PHONE, ConnectionId("c1"), 9)
+    assert channel.decode(arriving + b"9}") == Arrived("n1", PHONE, ConnectionId("c1"), 9, answers=True)
+
+
+def test_an_arrival_at_a_node_of_an_earlier_version_is_not_asked_after() -> None:
+    frame = b'a{"node":"n1","device":"phone","connection":"c1","number":9}'
+    assert channel.decode(frame) == Arrived("n1", PHONE, ConnectionId("c1"), 9, answers=False)
 
 
 def test_who_left_is_said_where_somebody_did() -> None:

@@ -12,6 +12,8 @@ p    a session's `Statement`: who follows the session at one node, all of them
 s    a session's `Signal`: passing data of a device
 d    a session's `Deleted`: the session is gone
 a    an account's `Arrived`: a device said hello at a node
+q    an account's `Asked`: is a device's connection there, for which another one would give way
+y    an account's `Stays`: it is
 t    an account's `Told`: a message for a device that may be connected anywhere
 ==== =========== ===================================================================================
 
@@ -102,12 +104,43 @@ class Deleted(Struct, frozen=True):
 
 
 class Arrived(Struct, frozen=True):
-    """The device is connected at ``node``; of two connections of it that with the higher ``number`` is the newer."""
+    """The device is connected at ``node``; of two connections of it that with the lower ``number`` asks (`arrivals`).
+
+    ``answers``: its node answers `Asked`; one of an earlier version does not, and its number is believed.
+    """
 
     node: Name
     device: DeviceId
     connection: ConnectionId
     number: Ordinal
+    answers: bool = False
+
+
+class Asked(Struct, frozen=True):
+    """The device's ``connection`` at ``node`` would give way to ``rival``: is that one there, and for how long?
+
+    Each with the highest number that the asking node knows of it; ``question`` tells that node's questions apart.
+    """
+
+    node: Name
+    device: DeviceId
+    connection: ConnectionId
+    number: Ordinal
+    rival: ConnectionId
+    rival_number: Ordinal
+    question: Ordinal
+
+
+class Stays(Struct, frozen=True):
+    """The answer of ``node`` to ``asker``: the connection is there, and was for ``age_ms`` when this was said."""
+
+    node: Name
+    device: DeviceId
+    connection: ConnectionId
+    number: Ordinal
+    age_ms: Count
+    asker: Name
+    question: Ordinal
 
 
 class Told(Struct, frozen=True):
@@ -119,13 +152,20 @@ class Told(Struct, frozen=True):
     frame: bytes
 
 
-Message = Entries | Moved | Statement | Signal | Deleted | Arrived | Told
+Message = Entries | Moved | Statement | Signal | Deleted | Arrived | Asked | Stays | Told
 
 
 class Broken(Struct, frozen=True):
     """A frame that says nothing: it is too large, of a kind not known here, or not what its kind must be."""
 
     reason: Literal["large", "unknown", "malformed"]
+
+
+class _Arriving(Struct, frozen=True):
+    node: Name
+    device: DeviceId
+    connection: ConnectionId
+    answers: bool = True
 
 
 class _SignalHead(Struct, frozen=True):
@@ -146,6 +186,8 @@ _statement: Final = msgspec.json.Decoder(Statement).decode
 _signal_head: Final = msgspec.json.Decoder(_SignalHead).decode
 _deleted: Final = msgspec.json.Decoder(Deleted).decode
 _arrived: Final = msgspec.json.Decoder(Arrived).decode
+_asked: Final = msgspec.json.Decoder(Asked).decode
+_stays: Final = msgspec.json.Decoder(Stays).decode
 _told_head: Final = msgspec.json.Decoder(_ToldHead).decode
 
 
@@ -191,7 +233,17 @@ def encode_arrived(arrived: Arrived) -> bytes:
 
 def encode_arriving(node: str, device: DeviceId, connection: ConnectionId) -> bytes:
     """The same up to the number, which is known only where the arrival is written; a brace closes it."""
-    return encode_arrived(Arrived(node, device, connection, 1)).removesuffix(b"1}")
+    return b'a%s,"number":' % _json(_Arriving(node, device, connection)).removesuffix(b"}")
+
+
+def encode_asked(asked: Asked) -> bytes:
+    """The frame that asks after a device's connection elsewhere."""
+    return b"q" + _json(asked)
+
+
+def encode_stays(stays: Stays) -> bytes:
+    """The frame that says that it is there."""
+    return b"y" + _json(stays)
 
 
 def encode_told(node: str, device: DeviceId, session: SessionId, frame: bytes) -> bytes:
@@ -222,6 +274,10 @@ def decode(frame: bytes) -> Message | Broken:
                 return _moved(frame[1:])
             case b"a":
                 return _arrived(frame[1:])
+            case b"q":
+                return _asked(frame[1:])
+            case b"y":
+                return _stays(frame[1:])
             case b"t":
                 head, feed, rest = frame[1:].partition(b"\n")
                 told = _told_head(head)

@@ -57,7 +57,9 @@ class RedisMesh:
     def start(self, neighbour: Neighbour) -> None:
         """The node counts as alive, and ``neighbour`` is told what happens at the others."""
         self._loop = asyncio.get_running_loop()
-        self._accounts = AccountNews(self._node, self._link, neighbour, self._telemetry, self._rhythm.turn_max)
+        self._accounts = AccountNews(
+            self._node, self._link, neighbour, self._telemetry, self._rhythm.turn_max, self._loop.time
+        )
         self._sessions = SessionNews(
             self._node,
             self._link,
