@@ -15,7 +15,7 @@ from syncbridge.adapters.cluster.link.link import RedisLink
 from syncbridge.adapters.cluster.link.replies import Failure
 from syncbridge.adapters.cluster.link.script import Script
 from syncbridge.adapters.cluster.mesh.account_news import AccountNews
-from syncbridge.adapters.cluster.mesh.arrivals import QUESTIONS_MAX, RAISES_MAX, Arrivals, Place, Verdict
+from syncbridge.adapters.cluster.mesh.arrivals import QUESTIONS_MAX, RAISES_MAX, RIVALS_MAX, Arrivals, Place, Verdict
 from syncbridge.adapters.cluster.mesh.channel import (
     Arrived,
     Asked,
@@ -432,6 +432,18 @@ def test_of_very_many_elsewhere_a_few_are_asked_after(node: Node) -> None:
     _asked(node)
     node.news.retry()
     assert [asked.rival_number for asked in _asked(node)] == list(range(1_992, 2_000))
+
+
+def test_many_that_are_gone_hide_none_that_is_there(node: Node) -> None:
+    for number in range(100, 100 + RIVALS_MAX):
+        _hears(node, number, f"gone{number}")
+    node.news.retry()
+    _asked(node)
+    _hears(node, 50, "there")
+    node.news.retry()
+    (asked, *_) = [asked for asked in _asked(node) if asked.rival == "there"]
+    node.heard(_stays(asked, age_ms=0))
+    assert node.replaced == ["there"]
 
 
 def test_who_is_asked_after_says_since_when_and_under_which_number(node: Node) -> None:

@@ -32,7 +32,7 @@ from syncbridge.adapters.cluster.mesh.channel import Arrived, Asked, Stays
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId
 
 RIVALS_MAX: Final = 8
-"""Connections of one device that are asked after at a time; of more, those with the highest numbers."""
+"""Connections of one device that are asked after at a time; of more, those that were asked after least."""
 
 QUESTIONS_MAX: Final = 15
 """How often one is asked after, a second apart: by then a node that does not answer is presumed dead."""
@@ -168,7 +168,8 @@ class Place:
     def _keep(self, rival: Rival) -> None:
         self.rivals[rival.connection] = rival
         if len(self.rivals) > RIVALS_MAX:
-            del self.rivals[min(self.rivals.values(), key=lambda one: one.number).connection]
+            # Who is there answers at once: those that were asked after most often are gone, or come back with an answer.
+            del self.rivals[max(self.rivals.values(), key=lambda one: len(one.asked_at_s)).connection]
 
 
 class Arrivals:
