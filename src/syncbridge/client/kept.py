@@ -1,8 +1,9 @@
 """What this device was told is safe, and may have to say again: its last acknowledged edits.
 
-A log that was lost whole is rebuilt from what was kept of it elsewhere, perhaps without its last entries, under a new
-epoch. What stood in those is gone from the service; the devices that made them still have them. A `joined` under
-another epoch says in `last_seq` how far the new log knows this device; the edits past that are made once more.
+A log that was lost comes back from what was kept of it elsewhere, perhaps without its last entries: from an archive,
+under a new epoch, or from a node that had not heard of all, under the old one. What stood in those is gone from the
+service; the devices that made them still have them. A `joined` says in `last_seq` how far the log knows this device;
+the edits past that are made once more.
 
 Kept in memory: of one that was restarted since, only what waited in its queue is there.
 """

@@ -8,7 +8,7 @@ state         what comes                           what follows
 unjoined      `join()`, then its `joined`          joined; pushes that are not in the log may be rewritten
 joined        entries, acks in version order       folded; own edits settled; others carried over
 joined        a gap; a patch that does not apply   `Join` goes out: joining
-unjoined      `joined` of another epoch            acknowledged edits that it does not know are made again
+any           `joined` of a log that lost some     acknowledged edits that it does not know are made again
 joined        reject                               by code: dropped and listed, sent again, or joining
 joining       `joined` with another ref            the server's own catch-up: folded; bodies stay as they are
 any           `disconnected()`                     unjoined; what was on the wire is sent again
@@ -296,10 +296,8 @@ class Replica:
             self.kind, chain.policies = message.kind, self._policies_of(message.kind)
         self.fence, self.active, self.status = message.fence, message.active, message.status
         self.offer, self.devices = message.offer, {device.id: device for device in message.devices}
-        if epoch != chain.epoch and self.has_state:
-            # Those that no log has any more go first again; in the midst of a connection they wait for its numbers.
-            again = self._kept.missing(message.last_seq, Phase.FREE if is_answer else Phase.LOOSE)
-            chain.pending[:0] = again
+        # Those that no log has any more go first again; in the midst of a connection they wait for its numbers.
+        chain.pending[:0] = self._kept.missing(message.last_seq, Phase.FREE if is_answer else Phase.LOOSE)
         chain.found_in_log(message.last_seq, {entry.seq for entry in entries if entry.device == self.device})
         self.has_state = True
         chain.epoch = epoch

@@ -1,7 +1,8 @@
-"""A log that was rebuilt without its last entries: what a device had acknowledged there is made again, once."""
+"""A log that came back without its last entries: what a device had acknowledged there is made again, once."""
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from syncbridge.client.kept import KEPT_MAX
@@ -59,6 +60,15 @@ def test_edits_that_a_rebuilt_log_lacks_are_sent_again_before_those_that_wait() 
     assert numbers == list(range(numbers[0], numbers[0] + 3))
     assert numbers[0] >= (join.seq or 0)
     assert {(push.epoch, push.base) for push in pushes} == {("e2", 2)}
+
+
+def test_edits_that_the_same_log_lost_are_sent_again_too() -> None:
+    replica = made(3)
+    replica.disconnected()
+    behind = msgspec.structs.replace(joined({"n": 1}, 2, last_seq=1, ref=replica.join().ref), reason="ahead")
+    replica.receive(behind, NOW)
+    assert replica.state == {"n": 3}
+    assert [push.ops[0]["value"] for push in replica.outgoing(NOW)] == [2, 3]
 
 
 def test_what_was_made_again_ends_again_under_its_own_key() -> None:
