@@ -281,7 +281,9 @@ class Replica:
         if message.mode == "snapshot":
             state = message.state or {}
             base_is_gone = epoch != chain.epoch or message.reason in _BASE_IS_GONE or version < chain.version
-            base_is_gone, self._is_astray = base_is_gone or self._is_astray, False
+            base_is_gone = base_is_gone or bool(message.base_hash) and message.base_hash != state_hash(chain.state)
+            base_is_gone = base_is_gone or self._is_astray
+            self._is_astray = base_is_gone and not is_answer
         else:
             entries = [entry for entry in message.entries or [] if entry.version > chain.version]
             folded = self._fold(entries) if self.has_state and epoch == chain.epoch else None
@@ -289,7 +291,8 @@ class Replica:
             if folded is None or not is_whole or state_hash(folded) != message.hash:
                 self._is_astray = True  # what it holds is of no log, or of one that went another way
                 return self._rejoin(is_fresh=True)
-            state, base_is_gone = folded, False
+            state, base_is_gone = folded, self._is_astray
+            self._is_astray = base_is_gone and not is_answer
             self._list_rows_of(entries)
             self._settle_own(entries)
         if message.kind != self.kind or chain.policies is None:
@@ -309,7 +312,7 @@ class Replica:
             chain.settle(is_owner=self.is_active)
             self._rewrite_from(rewritten_from, now_ms)
         chain.freshen(self._ops_bytes_max)
-        is_waiting = any(one.phase is Phase.LOOSE for one in chain)
+        is_waiting = any(one.phase is Phase.LOOSE for one in chain) or (self._is_astray and bool(chain.pending))
         return self._rejoin() if is_waiting and not is_answer else []
 
     def _rewrite_from(self, index: int, now_ms: int) -> None:

@@ -189,6 +189,7 @@ class Batch:
         member = machine.members.by_connection[connection]
         self.remember(connection)
         entries: list[Entry] | None = None
+        base_hash = ""
         if have is None:
             reason = reason or "new"
         elif have > log.version:
@@ -198,7 +199,8 @@ class Batch:
         else:
             entries = log.after(have)
             if len(entries) > FEW_ENTRIES and sum(measure(entry.ops) for entry in entries) > log.size:
-                entries, reason = None, "smaller"
+                # Entries would show a device that it holds another log than ours; here only this does.
+                entries, reason, base_hash = None, "smaller", state_hash(log.state_at(have))
         member.version, member.is_lagging = log.version, False
         offer = log.offer
         return Joined(
@@ -218,6 +220,7 @@ class Batch:
             state=log.state if entries is None else None,
             offer=None if offer is None else WaitingOffer(offer.id, offer.source, str(offer.target), offer.expires_at),
             ref=ref,
+            base_hash=base_hash,
         )
 
     def view(

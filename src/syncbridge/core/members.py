@@ -11,9 +11,12 @@ UNTOLD = -1
 
 
 class Member:
-    """One connection that follows since ``since`` (ms); told everything up to ``version``, no more while it lags."""
+    """One connection that follows since ``since`` (ms); told everything up to ``version``, no more while it lags.
 
-    __slots__ = ("device", "is_lagging", "is_skew_told", "since", "version")
+    ``is_astray``: what it was told stands in no log, and what it makes on that looks like what it makes on ours.
+    """
+
+    __slots__ = ("device", "is_astray", "is_lagging", "is_skew_told", "since", "version")
 
     def __init__(self, device: DeviceId, version: int, since: int) -> None:
         self.device = device
@@ -21,6 +24,7 @@ class Member:
         self.since = since
         self.is_lagging = False
         self.is_skew_told = False
+        self.is_astray = False
 
 
 class Members:
@@ -89,6 +93,7 @@ class Members:
             return None
         copy = Member(member.device, member.version, member.since)
         copy.is_lagging, copy.is_skew_told = member.is_lagging, member.is_skew_told
+        copy.is_astray = member.is_astray
         return copy
 
     def put_back(self, connection: ConnectionId, before: Member | None) -> None:
@@ -102,10 +107,12 @@ class Members:
         before.is_lagging = before.is_lagging or member.is_lagging
         self.by_connection[connection] = before
 
-    def forget_positions(self) -> None:
-        """The log is another one: what members hold is void."""
+    def forget_positions(self, *, is_renamed: bool) -> None:
+        """The log is another one: what members hold is void. Under its old name no push shows which of the two it was
+        made on: then none is taken until its device has joined again.
+        """
         for member in self.by_connection.values():
-            member.version = UNTOLD
+            member.version, member.is_astray = UNTOLD, not is_renamed
 
     def clear(self) -> list[ConnectionId]:
         """Nobody follows any more; who did."""

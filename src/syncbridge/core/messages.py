@@ -221,7 +221,8 @@ class Joined(ServerMessage, frozen=True, tag="joined"):
 
     ``hash`` is the digest of the state at ``position``. ``last_seq`` is your highest push in the log. ``reason``
     says why it is a snapshot (new, epoch, behind, ahead, smaller), or that it was sent unasked (slow, missed, epoch).
-    Unanswered pushes are to be sent again.
+    ``base_hash`` comes with a snapshot where entries could have come: the digest of the state at the position that you
+    held. Unanswered pushes are to be sent again.
     """
 
     session: str
@@ -240,6 +241,7 @@ class Joined(ServerMessage, frozen=True, tag="joined"):
     state: JsonObject | None = None
     offer: WaitingOffer | None = None
     ref: str = ""
+    base_hash: str = ""
 
 
 class Left(ServerMessage, frozen=True, tag="left"):

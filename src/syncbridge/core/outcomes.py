@@ -76,7 +76,7 @@ def _replace(machine: SessionMachine, log: SessionLog, now_ms: int) -> list[AnyE
         # So much was missed that nothing contradicts ours: what devices had made is no less true.
         log.works, reason = old.works, "missed"
     elif old is not None:
-        machine.members.forget_positions()
+        machine.members.forget_positions(is_renamed=old.epoch != log.epoch)
     said: list[AnyEffect] = []
     for connection in list(machine.members.by_connection):
         said += Batch(machine, log, now_ms).catch_up(connection, reason)

@@ -47,7 +47,7 @@ def push(batch: Batch, event: on.PushReceived) -> None:
         return
     limits = machine.limits
     try:
-        if message.epoch is not None and message.epoch != log.epoch:
+        if member.is_astray or (message.epoch is not None and message.epoch != log.epoch):
             raise errors.EpochUnknown
         if message.intent == "open":
             if message.ops:

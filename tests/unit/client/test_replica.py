@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from syncbridge.client.pending import Acked, Phase, QueueFull, Rejected
@@ -345,3 +346,52 @@ def test_an_edit_that_the_state_holds_already_is_not_shown_twice_after_a_crash(i
             assert replica.receive(resumed, 30) == []
             assert replica.state["notes"] == "theirs, later"
     assert [one.seq for one in replica.pending] == [1], "its answer is still missing"
+
+
+# -- a log that went another way under its old name ---------------------------------------------------------------
+
+GONE: dict[str, Any] = {"totals": {"breaths": 5}}
+"""What the device holds at version 1 where its log lost that: it stands in no log any more."""
+OURS: dict[str, Any] = {"totals": {"breaths": 7}}
+
+
+def replica_with_edit(*, is_sent: bool = False) -> Replica:
+    """It counts from 5 to 6."""
+    replica = Replica("s", "phone")
+    replica.join()
+    replica.receive(joined_of(replica, hash=state_hash(GONE), state=GONE), 0)
+    replica.edit([{"op": "replace", "path": "/totals/breaths", "value": 6}], "edit", 10)
+    if is_sent:
+        replica.outgoing(10)
+    return replica
+
+
+@pytest.mark.parametrize("base", [GONE, FIRST], ids=["the same log", "another log"])
+def test_an_edit_is_made_anew_where_its_base_is_of_another_log(base: dict[str, Any]) -> None:
+    replica = replica_with_edit(is_sent=True)
+    replica.disconnected()
+    replica.join()
+    joined = joined_of(
+        replica,
+        position=Position("e", 9),
+        hash=state_hash(OURS),
+        state=OURS,
+        reason="smaller",
+        base_hash=state_hash(base),
+    )
+    replica.receive(joined, 20)
+    (push,) = replica.outgoing(20)
+    assert (push.base, push.ops[0]["value"]) == ((1, 6) if base is GONE else (9, 8))
+
+
+def test_after_the_log_went_another_way_the_device_joins_again_before_it_pushes_anew() -> None:
+    replica = replica_with_edit(is_sent=True)
+    unasked = joined_of(replica, position=Position("e", 3), hash=state_hash(OURS), state=OURS, reason="epoch", ref="")
+    (join,) = replica.receive(unasked, 20)
+    assert isinstance(join, Join)
+    assert replica.outgoing(20) == []
+    replica.receive(
+        msgspec.structs.replace(unasked, mode="resumed", reason="", state=None, entries=[], ref=join.ref), 20
+    )
+    (push,) = replica.outgoing(20)
+    assert (push.base, push.ops[0]["value"]) == (3, 8)

@@ -360,6 +360,19 @@ def test_a_shorter_log_that_went_another_way_takes_the_place_of_ours(stage: Stag
     assert (joined.mode, joined.reason, joined.position.version) == ("snapshot", "epoch", 2)
 
 
+def test_what_is_pushed_on_a_log_that_went_another_way_is_taken_after_a_join(stage: Stage) -> None:
+    stage.pushes("phone", SET, base=1)
+    stage.txns[-1] = on_disk(stage.txns[-1], stage.entry(2, ops=OTHER))
+    stage.happens(on.HeadSeen("e1", 1))
+    stage.happens(on.PutBackFailed("forked"))
+    # Made on version 2 of the log that is gone; it looks as if it had been made on that of ours.
+    stage.pushes("tv", SET, base=2)
+    assert stage.last("tv", m.Reject).code == "epoch_unknown"
+    stage.joins("tv", version=2)
+    stage.pushes("tv", SET, base=2, seq=1)
+    assert stage.last("tv", m.Ack).version == 3
+
+
 def test_a_head_above_ours_is_read_and_told_as_entries(stage: Stage) -> None:
     stage.txns.append(on_disk(stage.txns[-1], stage.entry(2, ops=SET)))
     stage.happens(on.HeadSeen("e1", 2))

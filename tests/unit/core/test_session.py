@@ -400,11 +400,13 @@ def test_slow_reader_is_skipped_and_then_caught_up_once(stage: Stage) -> None:
 
 
 def test_catch_up_is_a_snapshot_when_that_is_smaller(stage: Stage) -> None:
+    base = stage.last("tv", m.Joined).hash
     stage.happens(on.MemberLagging(ConnectionId("tv")))
     for count in range(1, 60):
         stage.pushes("phone", breaths(count), base=stage.machine.version)
     stage.happens(on.MemberDrained(ConnectionId("tv")))
     assert (stage.last("tv", m.Joined).mode, stage.last("tv", m.Joined).reason) == ("snapshot", "smaller")
+    assert stage.last("tv", m.Joined).base_hash == base, "so that a device sees whether this is the log that it held"
 
 
 def test_pushes_of_a_connection_that_left_are_dropped_before_its_next_join_is_answered(stage: Stage) -> None:
