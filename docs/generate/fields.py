@@ -104,7 +104,7 @@ MEANINGS: dict[str, str] = {
     "joined.entries": "The entries after the position in `join`, oldest first; an empty list when nothing was missed.",
     "joined.state": "The whole state; only when `mode` is `snapshot`.",
     "joined.offer": "The offer that waits on this session; left out when there is none.",
-    "joined.base_hash": "The digest of the state at the `join`'s position (see The hash); left out where it shows nothing.",
+    "joined.base_hash": "The digest of the state at the `join`'s position; left out where it shows nothing.",
     "left.reason": "left, deleted, or an error code (state_damaged, unavailable, internal).",
     "entries.entries": "The next entries, oldest first.",
     "ack.seq": "The push that this answers.",

@@ -281,8 +281,8 @@ class Replica:
         if message.mode == "snapshot":
             state = message.state or {}
             base_is_gone = epoch != chain.epoch or message.reason in _BASE_IS_GONE or version < chain.version
-            base_is_gone = base_is_gone or bool(message.base_hash) and message.base_hash != state_hash(chain.state)
-            base_is_gone = base_is_gone or self._is_astray
+            is_other = bool(message.base_hash) and message.base_hash != state_hash(chain.state)
+            base_is_gone = base_is_gone or is_other or self._is_astray
             self._is_astray = base_is_gone and not is_answer
         else:
             entries = [entry for entry in message.entries or [] if entry.version > chain.version]

@@ -168,7 +168,7 @@ class Place:
     def _keep(self, rival: Rival) -> None:
         self.rivals[rival.connection] = rival
         if len(self.rivals) > RIVALS_MAX:
-            # Who is there answers at once: those that were asked after most often are gone, or come back with an answer.
+            # Who is there answers at once: those asked after most often are gone, or come back with an answer.
             del self.rivals[max(self.rivals.values(), key=lambda one: len(one.asked_at_s)).connection]
 
 
