@@ -85,9 +85,7 @@ FAULTS: Final = (
     Fault("kill a primary", lambda _, primary: primary.process.kill(), 5.0, _restart, moves_slots=True),
     Fault("freeze a primary", lambda _, primary: primary.process.freeze(), 5.0, lambda _, it: it.process.thaw(), True),
     Fault("cut a primary off its cluster", _cut_off, 5.0, _heal, moves_slots=True, writable_s=8.0),
-    # A device that changes nodes just then may be told `device_replaced` by its older connection's late arrival: the
-    # page of promises says so, and the long run shows it.
-    Fault("cut a primary off the nodes", _cut_from_nodes, 2.0, _heal, is_for_long_runs=True),
+    Fault("cut a primary off the nodes", _cut_from_nodes, 2.0, _heal),
     Fault("cut the replica off its primary", _cut_replica, 2.0, _heal, is_for_long_runs=True),
     Fault(
         "freeze the store for a moment",

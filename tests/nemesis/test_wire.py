@@ -59,6 +59,17 @@ def test_a_device_that_is_told_everything_or_why_not_is_not_behind(messages: lis
     assert told(*messages) == []
 
 
+def test_a_device_that_is_replaced_on_its_only_connection_is_found() -> None:
+    replaced = {"type": "error", "code": "device_replaced"}
+    assert told(replaced) != []
+    wire = Wire(random.Random(1), lambda: "")
+    left = Line(wire, "phone", Nobody())
+    left.transport = Nobody()
+    left.close(1001)
+    left.received(msgspec.json.encode(replaced))
+    assert wire.violations == []
+
+
 @pytest.mark.parametrize(
     "messages",
     [

@@ -162,6 +162,8 @@ class Line:
             case "reject":
                 self._answered(message, message.seq)
                 wire.refusals[message.code] = wire.refusals.get(message.code, 0) + 1
+            case "error" if message.code == "device_replaced" and not self._is_closed_here:
+                wire.violations.append(f"replaced: {self._device} by no other connection, for this one is its newest")
             case "error" if message.about == "join":
                 self._answered(message, "join")
             case "left":
