@@ -69,7 +69,8 @@ class Outbox(Protocol):
         ...
 
 
-NotToldReason = Literal["away", "timeout", "nacked", "returned", "refused"]
+NotToldReason = Literal["away", "timeout", "blocked", "nacked", "returned", "refused", "unfit"]
+"""`unfit`: the fact itself is not to be told, now or ever."""
 
 
 class NotTold(Exception):
@@ -78,6 +79,7 @@ class NotTold(Exception):
     def __init__(self, reason: NotToldReason, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason: NotToldReason = reason
+        self.detail = detail
 
 
 class EventBroker(Protocol):

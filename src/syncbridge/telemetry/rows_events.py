@@ -18,15 +18,15 @@ EVENTS: tuple[Metric, ...] = (
         "events_failed_total",
         "counter",
         "Events that the broker did not confirm, by reason (`returned`: no queue takes them; `fenced`: another relay "
-        "tells them); they are told again.",
+        "tells them; `unfit`: not to be told at all); but for those, they are told again.",
         ("reason",),
-        ("away", "timeout", "nacked", "returned", "refused", "fenced"),
+        ("away", "timeout", "blocked", "nacked", "returned", "refused", "unfit", "fenced"),
         feeds=(Feed("event_failed", "add"),),
     ),
     Metric(
         "events_dropped_total",
         "counter",
-        "Events that waited past their outbox's bound and are never told.",
+        "Events that waited past their outbox's bound, or are not to be read or written, and are never told.",
         feeds=(Feed("event_dropped", "add"),),
     ),
     Metric(

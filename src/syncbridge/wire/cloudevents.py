@@ -53,4 +53,5 @@ def encode_cloudevent(fact: Fact, source: str) -> bytes:
 def moment(at_ms: int) -> str:
     """A time as RFC 3339 in UTC, to the millisecond."""
     seconds, rest = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+    # Not strftime, which takes half the time of a whole event.
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{rest:03d}Z"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aio_pika
 import pytest
+from aio_pika.abc import AbstractChannel
 from aiormq.abc import FieldTable
 from yarl import URL
 
@@ -163,14 +164,33 @@ async def test_a_log_in_that_is_refused_is_told_as_such_and_without_the_password
     assert "canary" not in str(caught.value)
 
 
-async def test_an_exchange_that_an_operator_made_otherwise_is_used_and_returns_what_nobody_takes(
+@asynccontextmanager
+async def operating(rabbit: Rabbit) -> AsyncIterator[AbstractChannel]:
+    """A channel of an operator's, to make things otherwise."""
+    connection = await aio_pika.connect(rabbit.url, timeout=10)
+    async with connection:
+        yield await connection.channel()
+
+
+async def test_what_an_operators_exchange_takes_to_no_queue_waits_for_a_consumer_that_comes_late(
     rabbit: Rabbit,
 ) -> None:
     broker = broker_of(rabbit)
-    connection = await aio_pika.connect(rabbit.url, timeout=10)
-    async with connection:
-        channel = await connection.channel()
+    async with operating(rabbit) as channel:
+        await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+        await broker.connect()
+        await broker.tell(fact("s", 1))
+    await broker.close()
+    assert await count_in(rabbit, UNROUTED) == 1
+
+
+async def test_an_exchange_and_an_alternate_that_an_operator_made_otherwise_are_used_and_return_what_nobody_takes(
+    rabbit: Rabbit,
+) -> None:
+    broker = broker_of(rabbit)
+    async with operating(rabbit) as channel:
         exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+        await channel.declare_queue(UNROUTED, durable=True)
         await broker.connect()
         with pytest.raises(NotTold, match=r"returned: no queue takes session\.paused"):
             await broker.tell(fact("s", 1))
@@ -213,24 +233,28 @@ async def test_what_a_queue_refuses_is_told_again_until_it_takes_it(
     assert (figures.sums["event_failed", "nacked"] == 0) is is_planted
 
 
-async def test_a_blocked_broker_delays_and_loses_nothing(
+async def test_a_blocked_broker_delays_loses_nothing_and_is_sent_no_more_than_one_event(
     rabbit: Rabbit, listener: Listener, store: SqliteStore, records: Records
 ) -> None:
     await stage.outbox_of(store, ServerClock()).open()
     figures = Figures()
+    sessions = [SessionId(f"ses_{number}") for number in range(20)]
     await asyncio.to_thread(rabbit.ctl, "set_vm_memory_high_watermark", "0")
     try:
+        for session in sessions:
+            await stage.create(store, session)
         async with relaying(relay_over(rabbit, store, records, figures)) as relay:
-            await stage.create(store, SESSION)
-            await until(lambda: figures.sums["event_failed", "timeout"] > 0)
-            await until(lambda: not relay.is_healthy())
-            assert listener.events == []
+            await until(lambda: figures.sums["event_failed", "blocked"] > 3 * len(sessions))
+            assert (listener.events, relay.is_healthy()) == ([], False)
             await asyncio.to_thread(rabbit.ctl, "set_vm_memory_high_watermark", "0.4")
-            await listener.until(lambda: "session.created" in listener.kinds())
+            await listener.until(lambda: len(listener.ids) == len(sessions))
             await until(relay.is_healthy)
     finally:
         with suppress(OSError):
             await asyncio.to_thread(rabbit.ctl, "set_vm_memory_high_watermark", "0.4")
+    repeats = len(listener.events) - len(sessions)
+    assert repeats <= 1
+    assert figures.sums["event_failed", "timeout"] == 0
 
 
 async def until(condition: stage.Condition) -> None:

@@ -40,7 +40,7 @@ class Swallows(Away):
 
     async def close(self) -> None:
         connection = self._connection or aio_pika.Connection(URL("amqp://127.0.0.1/"))
-        self._connection = self._channel = self._exchange = None
+        self._connection = None
         await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT_S)
 
 

@@ -196,6 +196,18 @@ async def test_what_was_taken_under_a_lost_lease_is_said_and_settles_nothing() -
     assert figures.sums["event_failed", "fenced"] == 1
 
 
+async def test_a_fact_that_cannot_be_told_is_let_go_said_and_counted() -> None:
+    consumer, outbox = Consumer(), MemoryOutbox()
+    broker = FlakyBroker(consumer, 1, failures=0)
+    broker.refuses["a:1"] = "unfit"
+    outbox.facts = [fact("a", 1), fact("a", 2), fact("b", 1)]
+    relay, _, figures = relay_of(outbox, broker)
+    await relay.run_once()
+    assert (outbox.facts, {one.id for one in consumer.heard}) == ([], {"a:2", "b:1"})
+    assert (figures.sums["event_dropped", ""], figures.sums["event_failed", "unfit"]) == (1, 1)
+    assert relay.is_healthy()
+
+
 async def test_the_waits_after_failures_double_up_to_a_bound_with_jitter() -> None:
     consumer, outbox = Consumer(), MemoryOutbox()
     relay, _, _ = relay_of(outbox, FlakyBroker(consumer, 1), retry_ms=100, retry_ms_max=1_000)

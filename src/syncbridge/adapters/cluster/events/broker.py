@@ -11,17 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import Final
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
-from aio_pika.exceptions import (
-    AMQPError,
-    ChannelInvalidStateError,
-    ChannelPreconditionFailed,
-    DeliveryError,
-    PublishError,
-)
+import aiormq
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed
 from aiormq.exceptions import (
     AuthenticationError,
     ChannelAccessRefused,
@@ -30,11 +26,11 @@ from aiormq.exceptions import (
 )
 from yarl import URL
 
+from syncbridge.adapters.cluster.events.publisher import Publisher
 from syncbridge.adapters.cluster.trust import trusting
 from syncbridge.core.facts import Fact
 from syncbridge.ports import Credentials, CredentialSource, NotTold
-from syncbridge.ports.outbox import NotToldReason
-from syncbridge.wire.cloudevents import CONTENT_TYPE, TYPE_PREFIX, encode_cloudevent
+from syncbridge.wire.cloudevents import encode_cloudevent
 
 EXCHANGE: Final = "harmonyflow.events"
 UNROUTED: Final = "harmonyflow.unrouted"
@@ -79,13 +75,13 @@ class RabbitBroker:
         self._publish_timeout_s = publish_timeout_s
         self._connect_timeout_s = connect_timeout_s
         self._connection: AbstractConnection | None = None
-        self._channel: AbstractChannel | None = None
-        self._exchange: AbstractExchange | None = None
+        self._publisher: Publisher | None = None
+        self._has_unrouted = False
         for name in ("aio_pika", "aiormq"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # its lines say what ours say
 
     def is_connected(self) -> bool:
-        return self._exchange is not None and self._channel is not None and not self._channel.is_closed
+        return self._publisher is not None and self._publisher.is_open
 
     async def connect(self) -> None:
         await self.close()
@@ -97,7 +93,7 @@ class RabbitBroker:
                 )
                 # Without its own time-out, which is `asyncio.wait_for` again.
                 await self._connection.connect()
-                self._exchange = await self._declared(self._connection)
+                self._publisher = await self._publishing(self._connection)
         except ChannelAccessRefused as error:
             await self.close()
             raise NotTold("refused", "the user may not declare or use the exchange") from error
@@ -110,9 +106,18 @@ class RabbitBroker:
             # Its class, not its text: that may hold the address with the password.
             raise NotTold("away", type(error).__name__) from error
 
-    async def _declared(self, connection: AbstractConnection) -> AbstractExchange:
-        """The exchange, made where it is not there; as it is, where an operator made it otherwise."""
-        channel = await self._open_channel(connection)
+    async def _publishing(self, connection: AbstractConnection) -> Publisher:
+        """A publisher over a channel of its own, whose exchange is there."""
+        channel = await (await self._declared(connection)).get_underlay_channel()
+        if not isinstance(channel, aiormq.Channel):
+            raise AMQPError(f"a channel of {type(channel).__module__}")
+        encode = partial(encode_cloudevent, source=self._source)
+        return Publisher(channel, channel.connection, encode, patience_s=self._publish_timeout_s)
+
+    async def _declared(self, connection: AbstractConnection) -> AbstractChannel:
+        """A channel, its exchange made where it is not there; as it is, where an operator made it otherwise."""
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        self._has_unrouted = False
         try:
             alternate = await channel.declare_exchange(UNROUTED, aio_pika.ExchangeType.FANOUT, durable=True)
             queue = await channel.declare_queue(
@@ -125,52 +130,31 @@ class RabbitBroker:
                 },
             )
             await queue.bind(alternate)
-            return await channel.declare_exchange(
+            self._has_unrouted = True
+            await channel.declare_exchange(
                 EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True, arguments={"alternate-exchange": UNROUTED}
             )
         except ChannelPreconditionFailed:
-            channel = await self._open_channel(connection)
-            return await channel.declare_exchange(EXCHANGE, passive=True)
-
-    async def _open_channel(self, connection: AbstractConnection) -> AbstractChannel:
-        self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        return self._channel
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            await channel.declare_exchange(EXCHANGE, passive=True)
+        return channel
 
     async def tell(self, fact: Fact) -> None:
-        exchange = self._exchange
-        if exchange is None:
+        if self._publisher is None:
             raise NotTold("away", "not connected")
-        message = aio_pika.Message(
-            encode_cloudevent(fact, self._source),
-            content_type=CONTENT_TYPE,
-            content_encoding="utf-8",
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            message_id=fact.id,
-            timestamp=fact.at // 1000,
-            type=TYPE_PREFIX + fact.type,
-        )
         try:
-            async with asyncio.timeout(self._publish_timeout_s):
-                await exchange.publish(message, fact.type, mandatory=True)
-        except PublishError as error:
-            raise NotTold("returned", f"no queue takes {fact.type}") from error
-        except DeliveryError as error:
-            raise NotTold("nacked") from error
-        except TimeoutError as error:
-            raise self._lost("timeout") from error
-        except ChannelAccessRefused as error:
-            raise self._lost("refused", "the user may not write to the exchange") from error
-        except (AMQPError, ChannelInvalidStateError, OSError, RuntimeError) as error:
-            raise self._lost("away", type(error).__name__) from error
-
-    def _lost(self, reason: NotToldReason, detail: str = "") -> NotTold:
-        """What was told over this channel is not known any more: it is not used again."""
-        self._exchange = None
-        return NotTold(reason, detail)
+            await self._publisher.publish(EXCHANGE, fact)
+        except NotTold as failure:
+            if failure.reason != "returned" or not self._has_unrouted:
+                raise
+            # Where an operator's exchange has no alternate, ours does what it would.
+            await self._publisher.publish(UNROUTED, fact)
 
     async def close(self) -> None:
-        connection = self._connection
-        self._connection = self._channel = self._exchange = None
+        connection, publisher = self._connection, self._publisher
+        self._connection = self._publisher = None
+        if publisher is not None:
+            await publisher.close()
         if connection is not None:
             # A frozen broker answers no goodbye. Not `asyncio.wait_for`: told to end in the moment in which the closing
             # ends, it swallows the cancellation (Python 3.11), and the relay goes on for ever.

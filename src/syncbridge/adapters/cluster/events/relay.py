@@ -36,8 +36,8 @@ class RelayRules:
     """How fast, and how patient."""
 
     poll_ms: int = 200  # a person waits for a device to be woken
-    take_max: int = 512  # facts in memory at a time
-    in_flight_max: int = 64  # a broker's confirms come in batches; more in flight gains nothing
+    take_max: int = 2_048  # facts in memory at a time, some 2 MB
+    in_flight_max: int = 256  # confirms come in batches, each after a sync of the broker's disk
     update_interval_ms: int = 1_000  # changes of one session
     retry_ms: int = 250  # after a failure, doubled each time, with jitter: nodes must not come back in step
     retry_ms_max: int = 10_000
@@ -125,11 +125,12 @@ class Relay:
         for outbox in self._outboxes:
             try:
                 parts = await outbox.take(self._rules.take_max)
-                failure = await self._tell(outbox, parts) or failure
+                one = await self._tell(outbox, parts)
             except Unavailable as error:
                 self._note_silence(outbox, error)
                 continue
             self._silent.discard(outbox.name)
+            failure = one.failure or failure
             has_more = has_more or any(part.has_more for part in parts)
             if failure is not None and failure.reason not in OF_ONE_FACT:
                 break
@@ -161,8 +162,8 @@ class Relay:
 
     # -- one take -----------------------------------------------------------------------------------------------
 
-    async def _tell(self, outbox: Outbox, parts: list[Waiting]) -> NotTold | None:
-        """All of the parts that the broker confirms is settled; what failed last is answered."""
+    async def _tell(self, outbox: Outbox, parts: list[Waiting]) -> _Pass:
+        """All of the parts that the broker confirms is settled. Raises Unavailable."""
         one = self._planned(parts)
         workers = min(self._rules.in_flight_max, len(one.lanes))
         if workers:
@@ -171,7 +172,7 @@ class Relay:
             if (told or changes) and not await outbox.settle(part, sorted(told), changes):
                 self._telemetry.measured("event_failed", 1, "fenced")
                 _log.warning("event lease lost", outbox=outbox.name, action="another relay tells these again")
-        return one.failure
+        return one
 
     def _planned(self, parts: list[Waiting]) -> _Pass:
         now_ms = self._clock.now_ms()
@@ -191,20 +192,29 @@ class Relay:
             lane = one.lanes.popleft()
             while lane.waiting and not one.is_over:
                 number, place, fact = lane.waiting.popleft()
-                try:
-                    await self._broker.tell(fact)
-                except NotTold as failure:
-                    self._telemetry.measured("event_failed", 1, failure.reason)
-                    one.failure = failure
-                    if failure.reason not in OF_ONE_FACT:
-                        one.is_over = True
+                if not await self._is_told(one, fact):
                     break  # whatever follows of this subject waits for it
-                self._telemetry.measured("event_published", 1, fact.type)
                 if isinstance(place, Change):
                     one.changes[number].append(place)
                     self._updated_at[place.session] = self._clock.now_ms()
                 else:
                     one.told[number].append(place)
+
+    async def _is_told(self, one: _Pass, fact: Fact) -> bool:
+        """Whether it needs not be told any more."""
+        try:
+            await self._broker.tell(fact)
+        except NotTold as failure:
+            self._telemetry.measured("event_failed", 1, failure.reason)
+            if failure.reason == "unfit":
+                self._note_unfit(failure)
+                return True
+            one.failure = failure
+            if failure.reason not in OF_ONE_FACT:
+                one.is_over = True
+            return False
+        self._telemetry.measured("event_published", 1, fact.type)
+        return True
 
     def _forget_updates(self, now_ms: int) -> None:
         """Only sessions told within the last interval are remembered; in order of time, unless the clock went back."""
@@ -247,6 +257,10 @@ class Relay:
                 action="they waited past the outbox's bound and are never told; bring the broker back, and let"
                 " consumers read anew what they follow",
             )
+
+    def _note_unfit(self, failure: NotTold) -> None:
+        self._telemetry.measured("event_dropped", 1)
+        _log.error("event not fit to be told", reason=failure.detail, action="report this; the others are told")
 
     def _note_failure(self, failure: NotTold) -> None:
         # One fact that no queue takes must not slow the others down.
