@@ -17,10 +17,11 @@ from syncbridge.adapters.cluster.events.relay import Relay, RelayRules
 from syncbridge.core.facts import Fact
 from syncbridge.core.ids import SessionId
 from syncbridge.errors import Unavailable
-from syncbridge.ports import Backlog, NotTold
+from syncbridge.ports import Backlog, NotTold, Waiting
 from tests.unit.events.stage import Consumer, Figures, FlakyBroker, MemoryOutbox, SetClock, change, fact
 
 SEEDS = range(40)
+LEASE_MS = 15_000
 Plant = Callable[[], contextlib.AbstractContextManager[None]]
 
 
@@ -196,6 +197,39 @@ async def test_what_was_taken_under_a_lost_lease_is_said_and_settles_nothing() -
     assert figures.sums["event_failed", "fenced"] == 1
 
 
+@pytest.mark.parametrize("pass_ms", [RelayRules().pass_ms, 60_000], ids=["as it is", "planted: longer than a lease"])
+async def test_what_a_slow_broker_confirmed_is_settled_before_the_lease_of_it_ends(pass_ms: int) -> None:
+    class Leased(MemoryOutbox):
+        async def take(self, count_max: int) -> list[Waiting]:
+            if clock.ms - self.taken_at > LEASE_MS:
+                self.fence += 1  # another relay was here
+            self.taken_at = clock.ms
+            return await super().take(count_max)
+
+        async def settle(self, waiting: Waiting, told: Any, changes: Any) -> bool:
+            if clock.ms - self.taken_at > LEASE_MS:
+                return False
+            return await super().settle(waiting, told, changes)
+
+        taken_at = 0
+
+    class Slow(FlakyBroker):
+        async def tell(self, fact: Fact) -> None:
+            clock.ms += 200
+            await super().tell(fact)
+
+    consumer, outbox = Consumer(), Leased()
+    outbox.facts = [fact(f"s{number % 7}", 1 + number // 7) for number in range(200)]
+    happened = list(outbox.facts)
+    relay, clock, figures = relay_of(outbox, Slow(consumer, 1, failures=0), in_flight_max=1, pass_ms=pass_ms)
+    for _ in range(14):
+        assert await relay.run_once() is bool(outbox.facts) or pass_ms > LEASE_MS
+    is_planted = pass_ms > LEASE_MS
+    assert (len(consumer.heard) > len(happened), bool(outbox.facts)) == (is_planted, is_planted)
+    assert bool(figures.sums["event_failed", "fenced"]) is is_planted
+    assert consumer.complaints(happened) == []
+
+
 async def test_a_fact_that_cannot_be_told_is_let_go_said_and_counted() -> None:
     consumer, outbox = Consumer(), MemoryOutbox()
     broker = FlakyBroker(consumer, 1, failures=0)
@@ -206,6 +240,23 @@ async def test_a_fact_that_cannot_be_told_is_let_go_said_and_counted() -> None:
     assert (outbox.facts, {one.id for one in consumer.heard}) == ([], {"a:2", "b:1"})
     assert (figures.sums["event_dropped", ""], figures.sums["event_failed", "unfit"]) == (1, 1)
     assert relay.is_healthy()
+
+
+async def test_an_outbox_that_cannot_settle_one_part_settles_the_others() -> None:
+    class Parted(MemoryOutbox):
+        async def take(self, count_max: int) -> list[Waiting]:
+            return [Waiting(one.subject, 0, [one], [], [one.id]) for one in self.facts]
+
+        async def settle(self, waiting: Waiting, told: Any, changes: Any) -> bool:
+            if waiting.part == "a":
+                raise Unavailable("away")
+            return await super().settle(waiting, told, changes)
+
+    consumer, outbox = Consumer(), Parted()
+    outbox.facts = [fact("a", 1), fact("b", 1), fact("c", 1)]
+    relay, _, _ = relay_of(outbox, FlakyBroker(consumer, 1, failures=0))
+    await relay.run_once()
+    assert [one.id for one in outbox.facts] == ["a:1"]
 
 
 async def test_the_waits_after_failures_double_up_to_a_bound_with_jitter() -> None:

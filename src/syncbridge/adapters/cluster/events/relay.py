@@ -5,6 +5,10 @@ under the same id. Of one subject at most one fact is under way, so one that has
 later one; different subjects go side by side. Changes of a session are told at most once in `update_interval_ms`, as
 one range; what comes meanwhile joins it in the outbox.
 
+A pass begins nothing after `pass_ms`: what a slow broker confirmed must be settled while the lease of it lasts, or the
+next relay tells all of it again, loses its lease in the same way, and no end comes of it. Without a lease order is kept
+all the same: whoever tells a subject begins with the oldest fact that nobody settled.
+
 A broker that is away costs nobody but its consumers: nothing is taken while it is, and the outbox holds what waits.
 """
 
@@ -38,6 +42,7 @@ class RelayRules:
     poll_ms: int = 200  # a person waits for a device to be woken
     take_max: int = 2_048  # facts in memory at a time, some 2 MB
     in_flight_max: int = 256  # confirms come in batches, each after a sync of the broker's disk
+    pass_ms: int = 3_000  # with the 10 s of a last confirm well within the 15 s of a lease
     update_interval_ms: int = 1_000  # changes of one session
     retry_ms: int = 250  # after a failure, doubled each time, with jitter: nodes must not come back in step
     retry_ms_max: int = 10_000
@@ -61,8 +66,10 @@ class _Pass:
     lanes: deque[_Lane]
     told: list[list[int]]
     changes: list[list[Change]]
+    until_ms: int
     failure: NotTold | None = None
     is_over: bool = False
+    """Nothing more is begun: the broker is gone, or the time of the pass."""
 
 
 class Relay:
@@ -131,7 +138,7 @@ class Relay:
                 continue
             self._silent.discard(outbox.name)
             failure = one.failure or failure
-            has_more = has_more or any(part.has_more for part in parts)
+            has_more = has_more or one.is_over or any(part.has_more for part in parts)
             if failure is not None and failure.reason not in OF_ONE_FACT:
                 break
         if failure is not None:
@@ -163,16 +170,25 @@ class Relay:
     # -- one take -----------------------------------------------------------------------------------------------
 
     async def _tell(self, outbox: Outbox, parts: list[Waiting]) -> _Pass:
-        """All of the parts that the broker confirms is settled. Raises Unavailable."""
+        """All of the parts that the broker confirms is settled. Raises Unavailable, what could be settled is."""
         one = self._planned(parts)
         workers = min(self._rules.in_flight_max, len(one.lanes))
         if workers:
             await asyncio.gather(*(self._work(one) for _ in range(workers)))
-        for part, told, changes in zip(parts, one.told, one.changes, strict=True):
-            if (told or changes) and not await outbox.settle(part, sorted(told), changes):
-                self._telemetry.measured("event_failed", 1, "fenced")
-                _log.warning("event lease lost", outbox=outbox.name, action="another relay tells these again")
+        settling = [
+            self._settle(outbox, part, sorted(told), changes)
+            for part, told, changes in zip(parts, one.told, one.changes, strict=True)
+            if told or changes
+        ]
+        for fault in await asyncio.gather(*settling, return_exceptions=True):
+            if fault is not None:
+                raise fault
         return one
+
+    async def _settle(self, outbox: Outbox, part: Waiting, told: list[int], changes: list[Change]) -> None:
+        if not await outbox.settle(part, told, changes):
+            self._telemetry.measured("event_failed", 1, "fenced")
+            _log.warning("event lease lost", outbox=outbox.name, action="another relay tells these again")
 
     def _planned(self, parts: list[Waiting]) -> _Pass:
         now_ms = self._clock.now_ms()
@@ -184,10 +200,11 @@ class Relay:
             for change in part.changes:
                 if change.session not in self._updated_at:
                     lanes.setdefault(change.session, _Lane()).waiting.append((number, change, change.as_fact()))
-        return _Pass(deque(lanes.values()), [[] for _ in parts], [[] for _ in parts])
+        until_ms = now_ms + self._rules.pass_ms
+        return _Pass(deque(lanes.values()), [[] for _ in parts], [[] for _ in parts], until_ms)
 
     async def _work(self, one: _Pass) -> None:
-        """Lanes are told one after the other, until none is left or the broker is."""
+        """Lanes are told one after the other, until none is left, or the time of the pass, or the broker is gone."""
         while one.lanes and not one.is_over:
             lane = one.lanes.popleft()
             while lane.waiting and not one.is_over:
@@ -199,6 +216,8 @@ class Relay:
                     self._updated_at[place.session] = self._clock.now_ms()
                 else:
                     one.told[number].append(place)
+                if self._clock.now_ms() >= one.until_ms and (lane.waiting or one.lanes):
+                    one.is_over = True
 
     async def _is_told(self, one: _Pass, fact: Fact) -> bool:
         """Whether it needs not be told any more."""
