@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from syncbridge.adapters.cluster.events.outbox import RedisOutbox
+from syncbridge.adapters.cluster.events.outbox import FACTS_OF_A_SLOT, SLOTS_A_ROUND, RedisOutbox
 from syncbridge.adapters.cluster.keys import SLOTS, outbox_key, slot_tags
 from syncbridge.adapters.cluster.link.link import RedisLink
 from syncbridge.adapters.cluster.link.replies import Answer, Failure
@@ -53,11 +53,11 @@ def outbox(link: AnsweredLink) -> RedisOutbox:
     return RedisOutbox(cast(RedisLink, link), "one", ready_ms=5_000)
 
 
-def waiting(*facts: bytes, changes: Sequence[bytes] = ()) -> Answer:
+def waiting(*facts: bytes, changes: Sequence[bytes] = (), more: bool = False) -> Answer:
     rows: list[Any] = []
     for place, body in enumerate(facts):
         rows += [b"%d-0" % place, body]
-    return cast(Answer, [2, 7, 0, rows, list(changes)])
+    return cast(Answer, [2, 7, int(more), rows, list(changes)])
 
 
 def places(*slots: int) -> list[Any]:
@@ -134,3 +134,30 @@ async def test_a_take_that_is_given_up_forgets_no_slot(link: AnsweredLink, outbo
     with pytest.raises(asyncio.CancelledError):
         await taking
     assert len(await outbox.take(512)) == 1
+
+
+async def test_no_more_slots_are_asked_than_give_enough_and_the_others_come_next(
+    link: AnsweredLink, outbox: RedisOutbox
+) -> None:
+    slots = range(SLOTS_A_ROUND + 10)
+    link.found = [cast(Answer, places(*slots))]
+    await outbox.look()
+    for slot in slots:
+        link.answers[outbox_key(slot)] = waiting(*[encode_fact(fact(f"s{slot}", n)) for n in range(FACTS_OF_A_SLOT)])
+    first = await outbox.take(2 * FACTS_OF_A_SLOT)
+    assert [part.part for part in first] == [str(slot) for slot in slots[:SLOTS_A_ROUND]]
+    assert first[-1].has_more
+    second = await outbox.take(2 * FACTS_OF_A_SLOT)
+    assert [part.part for part in second[:10]] == [str(slot) for slot in slots[SLOTS_A_ROUND:]]
+
+
+async def test_a_backlog_of_many_slots_holds_up_no_event_of_now(link: AnsweredLink, outbox: RedisOutbox) -> None:
+    slots = range(2 * SLOTS_A_ROUND)
+    link.found = [cast(Answer, places(*slots))]
+    await outbox.look()
+    rows = [encode_fact(fact("old", n)) for n in range(FACTS_OF_A_SLOT)]
+    for slot in slots:
+        link.answers[outbox_key(slot)] = waiting(*rows, more=True)
+    await outbox.take(512)
+    outbox._urgent[slots[-1]] = None  # as `facts_of` does
+    assert (await outbox.take(512))[0].part == str(slots[-1])

@@ -33,7 +33,10 @@ URGENT_AT_ONCE: Final = 64
 """Slots with facts of this node's commits: a person may wait for what they say."""
 SLOTS_AT_ONCE: Final = 256
 """All slots of one pass, 6 ms of a server: where every slot has changes, each is looked at within 13 s."""
-FACTS_OF_A_SLOT: Final = 64
+SLOTS_A_ROUND: Final = 64
+"""Asked in one flush; none more where these gave enough, for what is taken is in memory."""
+FACTS_OF_A_SLOT: Final = 32
+"""Many slots with some facts each: those of one session are told one after the other."""
 SEARCHED_AT_ONCE: Final = 1_024
 """Slots of one search: 1.7 ms of a server; a look of four every 5 s is one and a half thousandths of its time."""
 SEARCHES_A_LOOK: Final = 4
@@ -85,31 +88,38 @@ class RedisOutbox:
 
     async def take(self, count_max: int) -> list[Waiting]:
         slots = list(islice(self._urgent, min(URGENT_AT_ONCE, count_max)))
-        for slot in slots:
-            del self._urgent[slot]
-            self._slots.pop(slot, None)
-        slots += list(islice(self._slots, SLOTS_AT_ONCE - len(slots)))
-        for slot in slots:
-            self._slots.pop(slot, None)  # what a commit leaves from now on is no part of the answers
-        try:
-            found = await asyncio.gather(*(self._take_slot(slot) for slot in slots), return_exceptions=True)
-        except asyncio.CancelledError:
-            self._slots.update(dict.fromkeys(slots))  # a relay that ends takes what it can once more
-            raise
+        others = (slot for slot in self._slots if slot not in self._urgent)
+        slots += list(islice(others, SLOTS_AT_ONCE - len(slots)))
         parts: list[Waiting] = []
         fault: BaseException | None = None
-        for slot, part in zip(slots, found, strict=True):
-            if isinstance(part, BaseException):
-                fault = part
-                self._slots[slot] = None
-            elif part is not None:
-                parts.append(part)
+        count = asked = 0
+        while asked < len(slots) and count < count_max:
+            some = slots[asked : asked + SLOTS_A_ROUND]
+            asked += len(some)
+            for slot, part in zip(some, await self._take_slots(some), strict=True):
+                if isinstance(part, BaseException):
+                    fault = part
+                    self._slots[slot] = None
+                elif part is not None:
+                    parts.append(part)
+                    count += len(part.facts) + len(part.changes)
         if fault is not None and (not parts or not isinstance(fault, Unavailable)):
             raise fault
         # Where some slots' server is away, the others' sessions are told of all the same.
-        if parts and len(self._urgent) >= URGENT_AT_ONCE:
+        if parts and (asked < len(slots) or len(self._urgent) >= URGENT_AT_ONCE):
             parts[-1] = msgspec.structs.replace(parts[-1], has_more=True)
         return parts
+
+    async def _take_slots(self, slots: Sequence[int]) -> list[Waiting | BaseException | None]:
+        """What waits in each of them, or why that is not known; they are looked at again where something does."""
+        for slot in slots:
+            self._urgent.pop(slot, None)
+            self._slots.pop(slot, None)  # what a commit leaves from now on is no part of the answers
+        try:
+            return await asyncio.gather(*(self._take_slot(slot) for slot in slots), return_exceptions=True)
+        except asyncio.CancelledError:
+            self._slots.update(dict.fromkeys(slots))  # a relay that ends takes what it can once more
+            raise
 
     async def _take_slot(self, slot: int) -> Waiting | None:
         keys = (outbox_key(slot), changed_key(slot), relay_key(slot))
@@ -121,10 +131,8 @@ class RedisOutbox:
                 self._urgent[slot] = None  # another node is at it now: it may not know of what came last
             return None
         _, fence, more, rows, changed = answer
-        self._slots.setdefault(slot)  # behind the others, next time
+        self._slots.setdefault(slot)  # behind the others, next time; also a backlog: what comes now goes before it
         self._held.add(slot)
-        if more:
-            self._urgent[slot] = None
         places = [bytes(place).decode() for place in rows[::2]]
         read = [_fact(body) for body in rows[1::2]]
         broken = [place for place, fact in zip(places, read, strict=True) if fact is None]
