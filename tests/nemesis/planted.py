@@ -7,18 +7,32 @@ repeats     a push that comes again is judged anew
 rows        what a merge overwrote is listed nowhere
 fences      a push under a fence that is not in force any more is taken
 deaf        what other nodes committed is not heard, nor looked for
+unheeded    what another node revoked is not asked for
+hasty       a node that is told to end waits for no answer of Redis, and says goodbye to nobody
+false-acks  what Redis refused is acknowledged
+no-lead     a new signing key signs at once
+kept-keys   a signing key that was deleted in Vault stays in force
 =========== ==============================================================================================
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec.structs import replace
+
+from deploy.local.node import Node
+from syncbridge.adapters.cluster.link.replies import Failure
+from syncbridge.auth.revocations import Revocations
 from syncbridge.core import admission, work
 from syncbridge.core import events as on
+from syncbridge.core.ids import AccountId, TxnId
 from syncbridge.core.ledger import Ledger
+from syncbridge.ports import Outcome, WasCommitted
+from syncbridge.secrets.schedule import Overlap, Version
 
 
 def _repeats() -> None:
@@ -52,7 +66,66 @@ def _deaf() -> None:
         setattr(SessionNews, name, lambda *_: None)
 
 
-PLANTS: Final[dict[str, Callable[[], None]]] = {"repeats": _repeats, "rows": _rows, "fences": _fences, "deaf": _deaf}
+def _unheeded() -> None:
+    async def nothing(self: Revocations) -> list[AccountId]:
+        return []
+
+    Revocations.catch_up = nothing  # type: ignore[method-assign]
+
+
+def _hasty() -> None:
+    from syncbridge import app
+
+    async def settled(engine: object, timeout_ms: int) -> bool:
+        return True
+
+    async def silent(engine: object) -> int:
+        return 0
+
+    app.settle, app.say_goodbye = settled, silent  # type: ignore[attr-defined]
+
+
+def _false_acks() -> None:
+    from syncbridge.adapters.cluster.log import commits
+
+    def acknowledged(txn: TxnId, failure: Failure) -> Outcome:
+        return WasCommitted(txn)
+
+    commits._failed = acknowledged
+
+
+def _with_versions(change: Callable[[list[Version], Overlap], tuple[list[Version], Overlap]]) -> None:
+    from syncbridge.adapters.cluster.vault import keys
+
+    real = keys.schedule  # type: ignore[attr-defined]
+    keys.schedule = lambda versions, overlap: real(*change(list(versions), overlap))  # type: ignore[attr-defined]
+
+
+def _no_lead() -> None:
+    _with_versions(lambda versions, overlap: (versions, Overlap(0, overlap.last_use_ms)))
+
+
+def _kept_keys() -> None:
+    _with_versions(lambda versions, overlap: ([replace(one, gone_at=None) for one in versions], overlap))
+
+
+PLANTS: Final[dict[str, Callable[[], None]]] = {
+    "repeats": _repeats,
+    "rows": _rows,
+    "fences": _fences,
+    "deaf": _deaf,
+    "unheeded": _unheeded,
+    "hasty": _hasty,
+    "false-acks": _false_acks,
+    "no-lead": _no_lead,
+    "kept-keys": _kept_keys,
+}
+
+
+def plant(node: Node, names: str) -> None:
+    """The node will be started with these faults."""
+    node.process.command = [sys.executable, "-m", "tests.nemesis.planted", names, "serve"]
+    node.process.environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
 
 
 def main(names: str, *arguments: str) -> None:

@@ -20,6 +20,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.process import ServerProcess
 from deploy.local.redis import RedisCluster, RedisServer
 from tests.nemesis.network import Network
+from tests.nemesis.planted import plant
 
 Acks = Literal["replicated", "local"]
 
@@ -88,8 +89,7 @@ class Stage:
         name = f"node-{self._starts}"
         node = Node(self.folder / name, name, self._environment(), port=port)
         if self.plants:
-            node.process.command = [sys.executable, "-m", "tests.nemesis.planted", self.plants, "serve"]
-            node.process.environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+            plant(node, self.plants)
         node.launch()
         return node
 

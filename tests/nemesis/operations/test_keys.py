@@ -32,39 +32,55 @@ async def hello(person: Person, node: Node, token: str) -> str:
     return str(answer.get("code", answer["type"]))
 
 
+async def come_over_a_rotation(stage: Stage, nodes: list[Node], ann: Person, first: str) -> tuple[Counter[str], str]:
+    """What devices were told at every node until all sign with a new key, or somebody was refused; a token by it."""
+    answers: Counter[str] = Counter()
+
+    async def come(number: int, token: str) -> None:
+        answers[await hello(ann, nodes[number % 2], token)] += 1
+
+    stage.rotate()
+    number, token = 0, first
+    async with asyncio.timeout(DEADLINE_S):
+        are_new = False
+        while not are_new and set(answers) <= {"welcome"}:
+            are_new = True
+            for node in nodes:
+                token = (await ann.log_in(node)).json()["access_token"]
+                are_new = are_new and kid_of(token) != kid_of(first)
+                # What one node signed just now, the other takes; and what was signed before the rotation.
+                await asyncio.gather(come(number, token), come(number + 1, token), come(number, first))
+                number += 1
+    return answers, token
+
+
+def delete_key_of(stage: Stage, token: str) -> None:
+    """The version of the key that signed it is deleted in Vault."""
+    number = int(kid_of(token).partition("-")[0].removeprefix("v"))
+    stage.vault.client().secrets.kv.v2.delete_secret_versions("harmonyflow/jwt", [number], mount_point="secret")
+
+
+async def refusal(ann: Person, node: Node, token: str) -> str:
+    """What the node says once it does not take the token any more."""
+    async with asyncio.timeout(REFUSED_S_MAX):
+        while (said := await hello(ann, node, token)) == "welcome":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    return said
+
+
 async def test_rotation_by_the_handbook_refuses_nobody_and_a_deleted_key_is_refused_at_every_node(
     stage: Stage, stack: AsyncExitStack
 ) -> None:
     ann = await Person.new("rotation@example.com", stage.nodes[0], stack)
     first = ann.token
-    answers: Counter[str] = Counter()
-
-    async def come(number: int, token: str) -> None:
-        answers[await hello(ann, stage.nodes[number % 2], token)] += 1
-
-    stage.rotate()
-    number = 0
-    async with asyncio.timeout(DEADLINE_S):
-        signers: set[str] = set()
-        while len(signers) < 2 or kid_of(first) in signers:
-            signers = set()
-            for node in stage.nodes:
-                token = (await ann.log_in(node)).json()["access_token"]
-                signers |= {kid_of(token), node.name} if kid_of(token) == kid_of(first) else {f"{node.name} signs"}
-                # What one node signed just now, the other takes; and what was signed before the rotation.
-                await asyncio.gather(come(number, token), come(number + 1, token), come(number, first))
-                number += 1
+    answers, token = await come_over_a_rotation(stage, stage.nodes, ann, first)
     print(f"{answers.total()} hellos over a rotation: {dict(answers)}")
     assert set(answers) == {"welcome"}
 
-    old = kid_of(first).partition("-")[0].removeprefix("v")
-    stage.vault.client().secrets.kv.v2.delete_secret_versions("harmonyflow/jwt", [int(old)], mount_point="secret")
+    delete_key_of(stage, first)
     began = time.monotonic()
     for node in stage.nodes:
-        async with asyncio.timeout(REFUSED_S_MAX):
-            while (said := await hello(ann, node, first)) == "welcome":  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        assert said == "token_invalid"
+        assert await refusal(ann, node, first) == "token_invalid"
     print(f"the deleted key was refused at both nodes after {time.monotonic() - began:.1f} s")
     for node in stage.nodes:
         assert await hello(ann, node, token) == "welcome"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import signal
 import time
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,13 +13,14 @@ import pytest
 
 from deploy.local.node import Node
 from tests.nemesis.operations.crowd import Crowd
+from tests.nemesis.operations.farewell import DEVICES as DEVICES_THERE
+from tests.nemesis.operations.farewell import PUSHES_EACH, take_leave
 from tests.nemesis.operations.people import DEADLINE_S, until
 from tests.nemesis.operations.stage import Stage
 
 pytestmark = pytest.mark.serial
 
 DRAINS = 3
-DRAINED_S_MAX = 30.0
 WAIT_S_MAX = 5.0
 PEOPLE, DEVICES_EACH = 12, 5
 RESUMED_S_MAX = 30.0
@@ -31,18 +31,6 @@ HELD_QUIETS = 20
 
 def have_gone_on(crowd: Crowd, heard: list[int]) -> bool:
     return all(len(one.acked) >= count + 3 for one, count in zip(crowd.editors, heard, strict=True))
-
-
-async def drained(node: Node) -> tuple[int | None, float]:
-    """The exit code, and how long it took. Nobody new is sent to it meanwhile, and it says so."""
-    began = time.monotonic()
-    process = node.process._process
-    assert process is not None
-    node.process.signal(signal.SIGTERM)
-    while process.poll() is None and time.monotonic() - began < 2 * DRAINED_S_MAX:
-        assert not node.is_ready() or time.monotonic() - began < 1.0
-        await asyncio.sleep(0.05)
-    return process.poll(), time.monotonic() - began
 
 
 async def test_a_node_drained_under_load_three_times_loses_nothing_and_keeps_nobody_waiting(
@@ -56,10 +44,11 @@ async def test_a_node_drained_under_load_three_times_loses_nothing_and_keeps_nob
         for editor in crowd.editors:
             group.create_task(editor.keep_editing(over))
         for number in range(DRAINS):
-            node = stage.nodes[number % 2]
-            code, took_s = await drained(node)
-            assert (code, took_s < DRAINED_S_MAX) == (0, True)
-            took.append(took_s)
+            node, other = stage.nodes[number % 2], stage.nodes[1 - number % 2]
+            farewell = await take_leave(stage, node, other, f"leave-{number}", stack)
+            assert farewell.faults == []
+            assert farewell.answered == PUSHES_EACH * DEVICES_THERE
+            took.append(farewell.took_s)
             node.launch()  # in this thread: a server ends with the thread that started it
             await until(node.is_ready)
             heard = [len(one.acked) for one in crowd.editors]
