@@ -16,27 +16,35 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import uvloop
 from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from syncbridge.app import Service
 from syncbridge.config import Settings
 from syncbridge.core.ids import AccountId, SessionId
+from syncbridge.core.messages import DeviceInfo
 from syncbridge.core.session_types import SESSION_TYPES
 from syncbridge.limits import Limits, Plan
 from syncbridge.net.handover import EntranceProtocol, SocketProtocol
 from syncbridge.net.listener import Listener
 from syncbridge.net.outlet import Outlet
+from syncbridge.ports import Admission, Refusal
 from syncbridge.records.accounts import Account
+from syncbridge.records.database import Database
 from syncbridge.records.schema import devices
+from syncbridge.runtime.hellos import HelloGate
 from syncbridge.telemetry import configure_logging
 
 IDLE_UNLOAD_MS = 500
 """A session that nobody follows leaves memory after this: so what is left behind shows within the run."""
+SLOW_S = 0.1
+"""What a question to the records takes at least with `slow-records`."""
 
 
 def holdings(service: Service) -> dict[str, float]:
@@ -97,10 +105,38 @@ def plant_heavy_listeners() -> None:
     Listener.__init__ = init  # type: ignore[assignment, method-assign]  # a planted fault
 
 
+def plant_no_pace() -> None:
+    """Every hello is looked at as soon as it is read, however many there are."""
+
+    def admit(self: HelloGate, token: str, device: DeviceInfo, done: Callable[[Admission | Refusal], None]) -> None:
+        self._gatekeeper.admit(token, device, done)
+
+    HelloGate.admit = admit  # type: ignore[method-assign]  # a planted fault
+
+
+def plant_slow_records() -> None:
+    """No fault, but a busy disk: every question to the records takes a while, on any machine."""
+    original = Database.reading
+
+    @asynccontextmanager
+    async def reading(self: Database) -> AsyncIterator[AsyncConnection]:
+        async with original(self) as connection:
+            if is_open.is_set():
+                await asyncio.sleep(SLOW_S)
+            yield connection
+
+    Database.reading = reading  # type: ignore[method-assign]  # a planted fault
+
+
+is_open = asyncio.Event()
+"""Everything is prepared: who comes now is a stranger."""
+
 PLANTED: dict[str, Callable[[], None]] = {
     "kept-sockets": plant_kept_sockets,
     "kept-places": plant_kept_places,
     "heavy-listeners": plant_heavy_listeners,
+    "no-pace": plant_no_pace,
+    "slow-records": plant_slow_records,
 }
 
 
@@ -156,6 +192,7 @@ async def serve(folder: Path, accounts: int, devices_each: int, idle_timeout_ms:
         told = await make_accounts(service, accounts, devices_each)
         gc.collect()
         gc.freeze()  # as the service does when it has started
+        is_open.set()
         say({"port": service.server.port, "tls_port": service.server.tls_port, "accounts": told})
         while await reader.readline():
             gc.collect()
