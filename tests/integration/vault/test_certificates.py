@@ -7,6 +7,7 @@ import ssl
 import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -18,13 +19,16 @@ from syncbridge.adapters.cluster.vault.certificates import VaultCertificate
 from syncbridge.adapters.cluster.vault.client import VaultClient
 from syncbridge.app import Service
 from syncbridge.net.options import TlsFiles
-from syncbridge.net.tls import read_certificate
+from syncbridge.net.renewal import CertificateKeeper
+from syncbridge.net.server import Server
+from syncbridge.net.tls import Identity, read_certificate
 from syncbridge.secrets.faults import SecretFault
-from tests.integration.vault.conftest import DEADLINE_S, Place, until
+from tests.integration.vault.conftest import DEADLINE_S, Place
 from tests.integration.vault.test_keys import Ahead
 from tests.integration.vault.test_service import settings_for
 
 HOUR_MS = 3_600_000
+SOCKETS = 20
 
 
 @pytest.fixture
@@ -70,35 +74,83 @@ async def test_name_that_the_role_does_not_allow_is_refused(client: VaultClient,
     kept.close()
 
 
-async def test_renewed_certificate_is_shown_to_new_connections_and_drops_no_open_one(
-    vault: Vault, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("syncbridge.app.CERTIFICATE_EVERY_MS", 10)
+@dataclass
+class Renewals:
+    """What was seen from outside while Vault issued one certificate after the other."""
+
+    shown: set[int] = field(default_factory=set)
+    """The serial numbers that new connections were shown."""
+    dropped: int = 0
+    file: Path = Path()
+
+
+async def watch_renewals(vault: Vault, place: Place, folder: Path, *, shown: int, issued_max: int = 40) -> Renewals:
+    """Sockets stayed open while new ones came, until those had been shown so many certificates, or so many issued."""
     place.rotate()
-    rules = place.rules_with(pki_role="syncbridge", pki_name="localhost", pki_alt_names="127.0.0.1", pki_ttl_s=3)
+    rules = place.rules_with(pki_role="syncbridge", pki_name="localhost", pki_alt_names="127.0.0.1", pki_ttl_s=10)
     authority = vault.client().adapter.get("/v1/pki/cert/ca")["data"]["certificate"]
     trust = ssl.create_default_context(cadata=authority)
+    seen = Renewals()
     async with AsyncExitStack() as stack:
-        settings = settings_for(place, tmp_path, vault=rules, tls_port=0, test_echo=True)
+        settings = settings_for(place, folder, vault=rules, tls_port=0, test_echo=True)
         service = await stack.enter_async_context(Service.running(settings))
         address = f"wss://127.0.0.1:{service.server.tls_port}/v1/test/echo"
-        before = await stack.enter_async_context(websockets.connect(address, ssl=trust))
-        shown = set()
-
-        def look() -> bool:
-            assert service.server.identity is not None
-            shown.add(service.server.identity.certificate.serial_number)
-            return len(shown) >= 3
-
-        await until(look)
-        async with websockets.connect(address, ssl=trust) as after:
-            await after.send("new")
-            assert await after.recv() == "new"
-        await before.send("old")
-        assert await asyncio.wait_for(before.recv(), DEADLINE_S) == "old"
+        before = [await stack.enter_async_context(websockets.connect(address, ssl=trust)) for _ in range(SOCKETS)]
+        (certificate,) = [one for one in service.secrets.standings if one.name == "certificate"]
+        async with asyncio.timeout(DEADLINE_S):
+            while not seen.shown or (len(seen.shown) < shown and certificate.changes < issued_max):
+                async with websockets.connect(address, ssl=trust) as fresh:
+                    seen.shown.add(int(fresh.transport.get_extra_info("peercert")["serialNumber"], 16))
+                    seen.dropped += not await answers(fresh)
+        seen.dropped += sum([not await answers(one) for one in before])
         base = f"https://127.0.0.1:{service.server.tls_port}"
         async with httpx.AsyncClient(base_url=base, verify=trust, timeout=DEADLINE_S, trust_env=False) as http:
             assert (await http.get("/health/live")).status_code == 200
-        file = service.secrets.certificate
-    assert file is not None
-    assert not file.exists()
+        assert service.secrets.certificate is not None
+        seen.file = service.secrets.certificate
+    return seen
+
+
+async def answers(socket: websockets.ClientConnection) -> bool:
+    """Whether it is as open as it was."""
+    try:
+        await socket.send("here")
+        return await asyncio.wait_for(socket.recv(), DEADLINE_S) == "here"
+    except websockets.ConnectionClosed:
+        return False
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate is renewed early in its life, long before a busy machine could see its end."""
+    monkeypatch.setattr("syncbridge.app.CERTIFICATE_EVERY_MS", 10)
+    monkeypatch.setattr("syncbridge.adapters.cluster.vault.certificates.RENEW_AT", 0.08)
+
+
+async def test_renewed_certificate_is_shown_to_new_connections_and_drops_no_open_one(
+    vault: Vault, place: Place, tmp_path: Path, soon: None
+) -> None:
+    seen = await watch_renewals(vault, place, tmp_path, shown=3)
+    assert (len(seen.shown), seen.dropped) == (3, 0)
+    assert not seen.file.exists()
+
+
+async def test_renewal_that_is_not_taken_up_or_drops_sockets_would_be_seen(
+    vault: Vault, place: Place, tmp_path: Path, soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutants: one is issued and stays in its file; one is shown, and whoever was connected is cut off."""
+    with monkeypatch.context() as planted:
+        planted.setattr(CertificateKeeper, "look", lambda self: None)
+        seen = await watch_renewals(vault, place, tmp_path / "kept", shown=2, issued_max=3)
+    assert (len(seen.shown), seen.dropped) == (1, 0)
+
+    real = Server.show
+
+    def show(self: Server, identity: Identity) -> None:
+        real(self, identity)
+        for socket in tuple(self.door.sockets):
+            socket.abort()
+
+    monkeypatch.setattr(Server, "show", show)
+    seen = await watch_renewals(vault, place, tmp_path / "cut", shown=2)
+    assert seen.dropped >= SOCKETS
