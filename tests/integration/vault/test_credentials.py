@@ -16,7 +16,8 @@ from syncbridge.adapters.cluster.vault.credentials import DatabaseCredentials, K
 from syncbridge.secrets.faults import SecretFault
 from syncbridge.secrets.keeping import keep_fresh
 from syncbridge.secrets.rules import VaultRules
-from tests.integration.vault.conftest import DEADLINE_S, Place, set_life, until
+from tests.integration.vault.conftest import Place, set_life, until
+from tests.integration.vault.test_logins import Onward
 
 
 @pytest.fixture
@@ -56,15 +57,24 @@ async def test_secret_without_a_password_is_named_and_changes_nothing(client: Va
 
 
 async def test_lease_is_renewed_before_it_is_replaced(vault: Vault, client: VaultClient, postgres: Postgres) -> None:
-    set_life(vault, "2s", "1h")
-    source = DatabaseCredentials(client, "database", "syncbridge")
+    """As far as this clock goes: it is moved on, and Vault's is not."""
+    clock = Onward()
+    set_life(vault, "60s", "1h")
+    source = DatabaseCredentials(client, "database", "syncbridge", now_s=clock)
     await source.keep()
     user = source.current().username
-    renewed = source.standing.had_at_s
-    async with asyncio.timeout(DEADLINE_S):
-        while source.standing.had_at_s == renewed:  # noqa: ASYNC110
-            await asyncio.sleep(min(0.1, await source.keep()))
+    clock.ahead_s = 35.0
+    assert 0 < await source.keep() <= 5  # not before two thirds of its life
+    had_at_s = source.standing.had_at_s
+    clock.ahead_s = 41.0
+    await source.keep()
+    assert source.standing.had_at_s != had_at_s
     assert source.current().username == user
+    # Near the longest life that the role allows a renewal gives too little.
+    set_life(vault, "20s", "20s")
+    clock.ahead_s += 41.0
+    await source.keep()
+    assert source.current().username != user
 
 
 async def test_new_log_in_gets_other_credentials_before_the_old_token_takes_its_own_along(
@@ -95,7 +105,7 @@ async def test_new_log_in_gets_other_credentials_before_the_old_token_takes_its_
 
 
 async def test_vault_that_is_away_leaves_the_lease_in_force(own_vault: Vault) -> None:
-    client = VaultClient(own_vault.url, VaultRules(timeout_ms=300), own_vault.token)
+    client = VaultClient(own_vault.url, VaultRules(timeout_ms=5_000), own_vault.token)
     api = own_vault.client().adapter
     api.post("/v1/sys/mounts/database", json={"type": "database"})
     source = KvCredentials(client, "redis", "secret", "redis", "", 0.02)
