@@ -16,9 +16,11 @@ HarnessMaker = Callable[[Limits, int], Harness]
 
 @pytest.fixture(scope="session", autouse=True)
 def servers() -> Iterator[None]:
-    """Servers that a test of this run started have ended after it."""
+    """Servers that a test of this run started have ended after it, and let the stores do all that they wanted."""
     yield
+    refused = SERVERS.refused()
     SERVERS.close()
+    assert refused == []
 
 
 @pytest.fixture(params=adapters(HARNESSES))

@@ -15,6 +15,7 @@ from syncbridge.adapters.cluster.log.commits import Facts
 from syncbridge.adapters.cluster.log.store import RedisStore
 from syncbridge.limits import Limits
 from syncbridge.ports import Archive, StateStore
+from tests.conformance import rights
 from tests.conformance.clocks import DEADLINE_S, SetClock
 
 TURN_S: Final = 0.0005
@@ -57,12 +58,20 @@ class StartedServers:
         return self._pair
 
     def cluster(self) -> Servers:
-        """A cluster of three primaries: whatever a call touches at once must lie in one slot."""
+        """A cluster of three primaries: whatever a call touches at once must lie in one slot.
+
+        The store is the user there that the page of security gives to a service, with no other rights.
+        """
         if self._cluster is None:
             cluster = RedisCluster(self._place("cluster"), replicas=0)
             cluster.start()
-            self._cluster = Servers(cluster.url, cluster.nodes, cluster.stop)
+            self._cluster = Servers(rights.of_user(cluster.url), cluster.nodes, cluster.stop)
+            rights.make_user(self._cluster.clients)
         return self._cluster
+
+    def refused(self) -> list[str]:
+        """What a store was not let do in the cluster."""
+        return [] if self._cluster is None else rights.refused(self._cluster.clients)
 
     def close(self) -> None:
         """Every server ended, and their files are gone."""

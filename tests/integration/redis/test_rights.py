@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack
+from itertools import compress
 from pathlib import Path
 
 import pytest
 import redis
 from pydantic import SecretStr
 
-from deploy.local.redis import RedisServer
+from deploy.local.redis import RedisCluster, RedisServer
 from syncbridge.adapters.cluster.events.outbox import RedisOutbox
 from syncbridge.app import Service
 from syncbridge.config import Settings
 from syncbridge.core.ids import SessionId
+from tests.conformance import rights
 from tests.conformance.logs import delete, session_named, sweep, walk
 from tests.conformance.redis_harness import Servers
 from tests.integration.redis.conftest import Open
@@ -23,48 +25,47 @@ from tests.integration.service.conftest import Client
 
 pytestmark = pytest.mark.serial
 
-PAGE = Path(__file__).parents[3] / "docs/security.md"
 SESSION = session_named("a")
 
 
-@pytest.fixture
-def url(redis_server: RedisServer) -> str:
-    """Where the user of the page logs in, on an empty server."""
-    found = re.search(r"^ACL SETUSER syncbridge (.+)$", PAGE.read_text("utf-8"), re.MULTILINE)
-    assert found is not None
-    with redis_server.client() as client:
-        client.flushall()
-        client.execute_command("ACL", "SETUSER", "syncbridge", *found[1].replace("PASSWORD", "told").split())
-        client.acl_log_reset()
-    return f"redis://syncbridge:told@127.0.0.1:{redis_server.port}"
+@pytest.fixture(params=["single", "cluster"])
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
+    """Empty servers where the user of the page is the one who logs in."""
+    if request.param == "single":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        url, every = server.url, [server]
+    else:
+        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
+        url, every = cluster.url, cluster.nodes
+    with ExitStack() as stack:
+        clients = [stack.enter_context(one.client()) for one in every]
+        is_primary = [client.info("replication")["role"] == "master" for client in clients]
+        servers = Servers(rights.of_user(url), list(compress(every, is_primary)), lambda: None)
+        rights.make_user(clients)
+        servers.empty()
+        yield servers
+        refused = rights.refused(clients)
+        servers.close()
+    assert refused == []
 
 
-def refused(server: RedisServer) -> list[str]:
-    """What users were not let do."""
-    with server.client() as client:
-        return [f"{one['reason']} {one['object']}" for one in client.acl_log()]
-
-
-def test_the_user_of_the_page_may_all_that_the_store_does(redis_server: RedisServer, url: str) -> None:
-    world = World(Servers(url, [redis_server], lambda: None))
+def test_the_user_of_the_page_may_all_that_the_store_does(servers: Servers) -> None:
+    world = World(servers)
     try:
         node = world.node()
         held = held_of(node, SESSION, log_up_to(node, SESSION, 4))
-        world.client.flushall()
+        servers.empty()
         put_back(node, held)
         assert [head.session for head in walk(node)] == [SESSION]
         sweep(node, 10**15)
         delete(node, SESSION)
     finally:
         world.close()
-    assert refused(redis_server) == []
 
 
-async def test_the_user_of_the_page_may_all_that_a_node_does(
-    redis_server: RedisServer, url: str, open_link: Open, tmp_path: Path
-) -> None:
+async def test_the_user_of_the_page_may_all_that_a_node_does(servers: Servers, open_link: Open, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        settings = Settings(port=0, data_dir=tmp_path, redis_url=SecretStr(url))
+        settings = Settings(port=0, data_dir=tmp_path, redis_url=SecretStr(servers.url))
         service = await stack.enter_async_context(Service.running(settings))
         ann = Client(f"http://127.0.0.1:{service.server.port}", stack)
         stack.push_async_callback(ann.http.aclose)
@@ -73,15 +74,16 @@ async def test_the_user_of_the_page_may_all_that_a_node_does(
         phone, tablet = await ann.device("phone", session), await ann.device("tablet", session)
         await phone.push(session, 1, "/n", 1)
         await tablet.hear("entry", matching=lambda message: message["version"] == 2)
-        outbox = RedisOutbox(await open_link(url), "one", ready_ms=5_000)
+        outbox = RedisOutbox(await open_link(servers.url), "one", ready_ms=5_000)
         await outbox.look()
         await outbox.take(64)
         await outbox.release()
-    assert refused(redis_server) == []
 
 
-def test_the_user_of_the_page_may_nothing_else(url: str) -> None:
-    with redis.Redis.from_url(url) as client:
+def test_the_user_of_the_page_may_nothing_else(redis_server: RedisServer) -> None:
+    with redis_server.client() as owner:
+        rights.make_user([owner])
+    with redis.Redis.from_url(rights.of_user(redis_server.url)) as client:
         for words in (("FLUSHALL",), ("CONFIG", "GET", "*"), ("KEYS", "*"), ("GET", "other"), ("ACL", "LIST")):
             with pytest.raises(redis.exceptions.NoPermissionError):
                 client.execute_command(*words)
