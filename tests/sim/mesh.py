@@ -59,10 +59,13 @@ class Bus:
         """Every node hears of a commit, the one that made it too."""
         digests = log.digests[entries[0].version - 1 : entries[-1].version]
         copy = decode(encode(entries)) if self.ends else []
+        bodies = [encode(entry) for entry in copy]
         for end in self.ends:
             if log.session in end.followed:
-                seen = partial(end.neighbour.entries_seen, log.session, log.epoch, copy, digests, txn, previous_at)
-                self.carry(end, seen)
+                said = partial(
+                    end.neighbour.entries_seen, log.session, log.epoch, copy, digests, txn, previous_at, bodies
+                )
+                self.carry(end, partial(end.hear_entries, log.session, copy[0].version, txn, said))
 
     def others(self, session: SessionId, end: SimMesh) -> dict[DeviceId, int]:
         """The devices that follow at other nodes than ``end``'s."""
@@ -122,6 +125,11 @@ class SimMesh:
         """The message arrives, where somebody is alive to hear it."""
         if self.is_alive() and (self._bus.is_calm or not self.is_cut):
             deliver()
+
+    def hear_entries(self, session: SessionId, first: int, txn: TxnId, say: Callable[[], None]) -> None:
+        """A commit is heard of; what the node knows already is not read."""
+        if not self.neighbour.is_known(session, first, txn):
+            say()
 
     def look(self) -> None:
         """The position check, again and again while the node lives."""

@@ -123,6 +123,13 @@ class SessionMachine:
         """Nobody follows, nothing waits."""
         return not self.members.by_connection and not self.queue and self.batch is None
 
+    def holds(self, version: int, txn: str) -> bool:
+        """The transaction whose first entry is at ``version`` is in the log, or on its way from here."""
+        batch, log = self.batch, self.log
+        if batch is not None and batch.txn is not None and batch.txn.id == txn:
+            return True
+        return log is not None and log.txns.get(version) == txn
+
     def receive(self, event: AnyEvent, now_ms: int) -> list[AnyEffect]:
         """What is to be done about ``event``; never raises for what a peer did."""
         if self.state is None:

@@ -7,7 +7,7 @@ a message that is lost, doubled or late costs time, never progress; the mesh its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from syncbridge.core.entry import Entry
@@ -17,6 +17,13 @@ from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId, Tx
 class Neighbour(Protocol):
     """This node, as the mesh tells it news; implemented by the runtime. Called in the loop's thread, never raises."""
 
+    def is_known(self, session: SessionId, first: int, txn: TxnId) -> bool:
+        """Whether `entries_seen` would say nothing new: nobody follows here, or the log holds the transaction there.
+
+        Also one that this node has on its way: the store is about to answer it.
+        """
+        ...
+
     def entries_seen(
         self,
         session: SessionId,
@@ -25,10 +32,12 @@ class Neighbour(Protocol):
         digests: list[int],
         txn: TxnId,
         previous_at: int = 0,
+        bodies: Sequence[bytes] = (),
     ) -> None:
         """Somebody (perhaps this node) committed these: contiguous, in order; perhaps known already.
 
         ``previous_at`` is the transaction's ``expected_at``: when the entry before them was committed (0: not told).
+        ``bodies`` are the entries as devices are told of them, in step; empty where they must be encoded for that.
         """
         ...
 

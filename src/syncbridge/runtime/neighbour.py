@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -46,6 +46,10 @@ class EngineNeighbour:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    def is_known(self, session: SessionId, first: int, txn: TxnId) -> bool:
+        live = self._engine.session(session)
+        return live is None or live.machine.holds(first, txn)
+
     def entries_seen(
         self,
         session: SessionId,
@@ -54,8 +58,11 @@ class EngineNeighbour:
         digests: list[int],
         txn: TxnId,
         previous_at: int = 0,
+        bodies: Sequence[bytes] = (),
     ) -> None:
-        if self._engine.session(session) is not None:
+        live = self._engine.session(session)
+        if live is not None:
+            live.fanout.heard(entries, bodies)
             self._engine.post_session(session, EntriesSeen(epoch, entries, digests, txn, previous_at))
 
     def head_seen(self, session: SessionId, epoch: str, version: int) -> None:

@@ -11,7 +11,8 @@ from deploy.local.redis import RedisServer
 from syncbridge.adapters.cluster import keys
 from syncbridge.adapters.cluster.mesh import channel
 from syncbridge.core.entry import Entry
-from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
+from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId, TxnId
+from syncbridge.wire.codec import encode_entry
 from tests.integration.mesh.world import PHONE, QUICK, TABLET, UNCHECKED, WATCH, Node, World, commit, write_head
 from tests.integration.redis.asking import command, until
 
@@ -83,10 +84,24 @@ async def test_committed_entries_are_heard_by_all_and_large_ones_lead_to_a_look(
     commit(one, session, "ep", patch(2), patch(3))
     await until(lambda: two.seen.committed)
     assert two.seen.committed == [(session, "ep", [patch(2), patch(3)], [0, 0], "txn-2", 1)]
+    assert two.seen.bodies == [encode_entry(patch(2)), encode_entry(patch(3))]
     await write_head(one, session, "ep", 4)
     commit(one, session, "ep", patch(4, "x" * channel.ENTRIES_BYTES_MAX))
     await until(lambda: two.seen.heads[session] == ("ep", 4))
     assert len(two.seen.committed) == 1
+
+
+async def test_a_transaction_that_a_node_knows_is_not_told_to_it_again(world: World, redis_server: RedisServer) -> None:
+    node = await world.node(redis_server.url, UNCHECKED)
+    session = world.session()
+    await write_head(node, session, "ep", 1)
+    await node.follow(session)
+    node.seen.known.add(TxnId("txn-2"))
+    commit(node, session, "ep", patch(2))
+    commit(node, session, "ep", patch(3))
+    await until(lambda: node.seen.committed)
+    assert [txn for *_, txn, _ in node.seen.committed] == ["txn-3"]
+    await until(lambda: node.figures.sums["mesh_in", "entries"] == 2)
 
 
 async def test_signals_and_a_deletion_reach_the_others_and_not_whoever_said_them(
@@ -148,8 +163,11 @@ async def test_frames_that_say_nothing_are_counted_and_lead_to_a_look(world: Wor
     node.link.publish(keys.session_channel(session), b'e{"epoch":"ep"')
     await until(lambda: node.seen.heads[session] == ("ep", 9))
     node.link.publish(keys.session_channel(session), b"?{}")
+    node.link.publish(
+        keys.session_channel(session), b'e{"epoch":"ep","first":10,"txn":"t","digests":[0],"entries":[{"version":11}]}'
+    )
     node.link.publish(keys.session_channel(session), channel.encode_told("n", PHONE, session, b""))
-    await until(lambda: node.figures.sums["mesh_broken", "malformed"] == 2)
+    await until(lambda: node.figures.sums["mesh_broken", "malformed"] == 3)
     assert node.figures.sums["mesh_broken", "unknown"] == 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,11 @@ class Seen:
     messages: list[tuple[AccountId, DeviceId, SessionId, bytes]] = field(default_factory=list)
     gone: list[tuple[SessionId, str]] = field(default_factory=list)
     history: list[dict[DeviceId, int]] = field(default_factory=list)
+    known: set[TxnId] = field(default_factory=set)
+    bodies: list[bytes] = field(default_factory=list)
+
+    def is_known(self, session: SessionId, first: int, txn: TxnId) -> bool:
+        return txn in self.known
 
     def entries_seen(
         self,
@@ -52,7 +57,9 @@ class Seen:
         digests: list[int],
         txn: TxnId,
         previous_at: int = 0,
+        bodies: Sequence[bytes] = (),
     ) -> None:
+        self.bodies += bodies
         self.committed.append((session, epoch, entries, digests, txn, previous_at))
 
     def head_seen(self, session: SessionId, epoch: str, version: int) -> None:

@@ -61,6 +61,23 @@ def test_the_echo_of_our_own_commit_is_no_fork(stage: Stage) -> None:
     assert len(orders(stage, do.Load)) == loads
 
 
+def test_a_transaction_is_held_from_when_it_is_on_its_way_and_another_at_its_place_is_not(stage: Stage) -> None:
+    stage.holds = True
+    stage.pushes("phone", SET, base=1)
+    batch = stage.machine.batch
+    assert batch is not None
+    assert batch.txn is not None
+    own = batch.txn.id
+    assert stage.machine.holds(2, own)
+    assert not stage.machine.holds(2, TxnId("other"))
+    stage.commits()
+    assert stage.machine.holds(2, own)
+    assert not stage.machine.holds(2, TxnId("other"))
+    assert not stage.machine.holds(3, own)
+    seen(stage, stage.entry(3, ops=OTHER))
+    assert stage.machine.holds(3, TxnId("other"))
+
+
 @pytest.mark.parametrize("told", ["another entry", "another before it", "another epoch", "a gap"])
 def test_a_log_that_went_another_way_is_read_again(stage: Stage, told: str) -> None:
     stage.pushes("phone", SET, base=1)

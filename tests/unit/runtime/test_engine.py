@@ -198,6 +198,16 @@ def test_news_of_another_node_reaches_members_only_where_the_session_lives(world
     assert world.store.loads == loads
 
 
+def test_a_transaction_is_known_where_the_log_holds_it_and_where_nobody_follows(world: World) -> None:
+    world.device("phone", "s1")
+    neighbour = EngineNeighbour(world.engine)
+    assert not neighbour.is_known(S1, 2, TxnId("t"))
+    neighbour.entries_seen(S1, epoch_of(world), [Entry(2, "patch", world.loop.now_ms())], [0], TxnId("t"))
+    assert neighbour.is_known(S1, 2, TxnId("t"))
+    assert not neighbour.is_known(S1, 2, TxnId("other"))
+    assert neighbour.is_known(SessionId("s2"), 2, TxnId("t"))
+
+
 def test_the_directory_hears_of_every_commit_and_of_nothing_else(world: World) -> None:
     phone = world.device("phone", "s1")
     world.store.is_holding = True

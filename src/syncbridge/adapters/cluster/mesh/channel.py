@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct, field
 
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import ConnectionId, DeviceId, SessionId, TxnId
@@ -52,17 +52,20 @@ Devices = Annotated[dict[DeviceId, Count], Meta(max_length=DEVICES_MAX)]
 
 
 class Entries(Struct, frozen=True):
-    """A transaction's entries, contiguous from ``first``, with their digests in step.
+    """A transaction's entries as devices are told of them, contiguous from ``first``, with their digests in step.
 
+    What they say is read by `read_entries`: a node also hears what it committed itself, and need not read that.
     ``previous_at`` is when the entry before them was committed (0: not told): whoever has another one there is on
     another log.
+
+    Danger  ``bodies`` are views of the frame.
     """
 
     epoch: Name
     first: Ordinal
     txn: TxnId
     digests: list[int]
-    entries: list[Entry]
+    bodies: list[Raw] = field(name="entries")
     previous_at: Count = 0
 
 
@@ -161,6 +164,9 @@ class Broken(Struct, frozen=True):
     reason: Literal["large", "unknown", "malformed"]
 
 
+_MALFORMED: Final = Broken("malformed")
+
+
 class _Arriving(Struct, frozen=True):
     node: Name
     device: DeviceId
@@ -181,6 +187,7 @@ class _ToldHead(Struct, frozen=True):
 
 _json: Final = msgspec.json.Encoder().encode
 _entries: Final = msgspec.json.Decoder(Entries).decode
+_entry: Final = msgspec.json.Decoder(Entry).decode
 _moved: Final = msgspec.json.Decoder(Moved).decode
 _statement: Final = msgspec.json.Decoder(Statement).decode
 _signal_head: Final = msgspec.json.Decoder(_SignalHead).decode
@@ -261,7 +268,8 @@ def decode(frame: bytes) -> Message | Broken:
     try:
         match frame[:1]:
             case b"e":
-                return _checked(_entries(frame[1:]))
+                message = _entries(frame[1:])
+                return message if message.bodies and len(message.bodies) == len(message.digests) else _MALFORMED
             case b"p":
                 return _statement(frame[1:])
             case b"s":
@@ -290,10 +298,15 @@ def decode(frame: bytes) -> Message | Broken:
         return Broken("malformed")
 
 
-def _checked(message: Entries) -> Entries | Broken:
-    """The entries run on from ``first`` and have a digest each; else nothing of them is believed."""
-    entries = message.entries
-    runs_on = all(entry.version == version for version, entry in enumerate(entries, message.first))
-    if not entries or len(entries) != len(message.digests) or not runs_on:
+def read_entries(message: Entries) -> list[Entry] | Broken:
+    """The entries that the message tells. They run on from its ``first``; else nothing of them is believed."""
+    entries: list[Entry] = []
+    try:
+        for version, body in enumerate(message.bodies, message.first):
+            entry = _entry(body)
+            if entry.version != version:
+                return Broken("malformed")
+            entries.append(entry)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Broken("malformed")
-    return message
+    return entries

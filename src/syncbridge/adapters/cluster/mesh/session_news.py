@@ -32,7 +32,6 @@ from syncbridge.core.ids import DeviceId, SessionId
 from syncbridge.ports import Neighbour, Telemetry
 
 KINDS: Final[dict[type[Any], str]] = {
-    Entries: "entries",
     Moved: "moved",
     Statement: "presence",
     Signal: "signal",
@@ -74,6 +73,7 @@ class SessionNews:
         self._suspected: dict[tuple[Followed, str], None] = {}
         self._round: deque[tuple[float, Followed]] = deque()
         self._signal_bytes = 0  # since the last tick
+        self._entries_heard = 0  # the same; to tell each costs as much as to hear of it
         self._retry_at_s = 0.0
         self._settled: Callable[[], None] | None = None
 
@@ -194,6 +194,9 @@ class SessionNews:
         for followed in renewed:
             self._tell(followed)
         self._signal_bytes = 0
+        if self._entries_heard:
+            self._telemetry.measured("mesh_in", self._entries_heard, "entries")
+            self._entries_heard = 0
         if now_s >= self._retry_at_s:
             self._retry_at_s = now_s + self._rhythm.retry_s
             self._due.retry()
@@ -345,17 +348,16 @@ class SessionNews:
         if not followed.is_followed:
             return
         message = channel.decode(frame)
+        if type(message) is Entries:
+            self._hear_entries(followed, message)
+            return
         kind = KINDS.get(type(message))
         if kind is None:
-            self._telemetry.measured("mesh_broken", 1, message.reason if isinstance(message, Broken) else "malformed")
-            self._want_look(followed)
+            self._hear_nothing(followed, message.reason if isinstance(message, Broken) else "malformed")
             return
         self._telemetry.measured("mesh_in", 1, kind)
         session = followed.session
         match message:
-            case Entries(epoch, first, txn, digests, entries, previous_at):
-                followed.head = (epoch, first + len(entries) - 1, self._questions)
-                self._neighbour.entries_seen(session, epoch, entries, digests, txn, previous_at)
             case Moved():
                 self._want_look(followed)
             case Statement():
@@ -364,6 +366,24 @@ class SessionNews:
                 self._neighbour.signalled(session, device, inner)
             case Deleted(node, reason) if node != self._node:
                 self._neighbour.deleted(session, reason)
+
+    def _hear_entries(self, followed: Followed, message: Entries) -> None:
+        session, first = followed.session, message.first
+        if not self._neighbour.is_known(session, first, message.txn):
+            entries = channel.read_entries(message)
+            if isinstance(entries, Broken):
+                self._hear_nothing(followed, entries.reason)
+                return
+            bodies = [bytes(body) for body in message.bodies]
+            self._neighbour.entries_seen(
+                session, message.epoch, entries, message.digests, message.txn, message.previous_at, bodies
+            )
+        followed.head = (message.epoch, first + len(message.bodies) - 1, self._questions)
+        self._entries_heard += 1
+
+    def _hear_nothing(self, followed: Followed, reason: str) -> None:
+        self._telemetry.measured("mesh_broken", 1, reason)
+        self._want_look(followed)
 
     def _hear_statement(self, followed: Followed, statement: Statement) -> None:
         presence, node = followed.presence, statement.node
