@@ -7,7 +7,7 @@ to an older connection, and when it is calm each device that is connected is con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -87,6 +87,9 @@ class ArrivalNode:
 
     def told(self, account: AccountId, device: DeviceId, session: SessionId, frame: bytes) -> None: ...
 
+    def is_known(self, session: SessionId, first: int, txn: TxnId) -> bool:
+        return False
+
     def entries_seen(
         self,
         session: SessionId,
@@ -95,6 +98,7 @@ class ArrivalNode:
         digests: list[int],
         txn: TxnId,
         previous_at: int = 0,
+        bodies: Sequence[bytes] = (),
     ) -> None: ...
 
     def head_seen(self, session: SessionId, epoch: str, version: int) -> None: ...
