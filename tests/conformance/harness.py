@@ -27,6 +27,9 @@ class Harness(Protocol):
     def wait(self, condition: Callable[[], bool]) -> None:
         """Answers have been delivered until `condition` holds; AssertionError past the deadline."""
 
+    def pass_time(self, ms: int) -> None:
+        """So much later, by every clock that the store goes by."""
+
     def reopen(self) -> None:
         """The node was stopped and started; what a store in memory holds stays, for want of anything else."""
 
@@ -45,6 +48,9 @@ class MemoryHarness:
         while not condition():
             assert self._posted, "nothing is left to be answered"
             self._posted.pop(0)()
+
+    def pass_time(self, ms: int) -> None:
+        self.clock.ms += ms
 
     def reopen(self) -> None:
         while self._posted:
@@ -83,6 +89,9 @@ class SqliteHarness:
                 self._posted.get(timeout=left)()
             except Empty:
                 continue
+
+    def pass_time(self, ms: int) -> None:
+        self.clock.ms += ms
 
     def reopen(self) -> None:
         self.close()

@@ -83,6 +83,9 @@ class SharedMemoryHarness:
         """It answers before the call returns."""
         assert condition()
 
+    def pass_time(self, ms: int) -> None:
+        self.clock.ms += ms
+
     def reopen(self) -> None:
         """Its memory is all there is."""
 

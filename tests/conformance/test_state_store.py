@@ -424,12 +424,13 @@ def test_a_load_just_before_a_deletion_brings_nothing_back(harness: Harness) -> 
 
 
 def offer(harness: Harness, device: str, until: int) -> Submission:
-    return change(SESSION, 1, waiting_for=DeviceId(device), waiting_until=harness.clock.ms + until)
+    now_ms = harness.clock.ms
+    return change(SESSION, 1, at=now_ms, waiting_for=DeviceId(device), waiting_until=now_ms + until)
 
 
 def test_a_waiting_offer_is_found_by_its_device_also_after_a_restart(harness: Harness) -> None:
     create(harness, SESSION)
-    submit(harness, offer(harness, "tv", 1_000))
+    submit(harness, offer(harness, "tv", 600_000))
     for _ in range(2):
         assert waiting(harness, "tv") == [SESSION]
         assert waiting(harness, "phone") == []
@@ -439,11 +440,37 @@ def test_a_waiting_offer_is_found_by_its_device_also_after_a_restart(harness: Ha
 
 def test_an_offer_is_found_until_it_expires(harness: Harness) -> None:
     create(harness, SESSION)
-    submit(harness, offer(harness, "tv", 1_000))
-    harness.clock.ms += 999
+    submit(harness, offer(harness, "tv", 600_000))
+    harness.pass_time(540_000)
     assert waiting(harness, "tv") == [SESSION]
-    harness.clock.ms += 1
+    harness.pass_time(60_000)
     assert waiting(harness, "tv") == []
+
+
+def test_a_store_with_a_clock_of_its_own_says_for_how_long_an_offer_waits_yet(harness: Harness) -> None:
+    create(harness, SESSION)
+    assert loaded(harness, SESSION).offer_left_ms is None
+    first = offer(harness, "tv", 600_000)
+    submit(harness, first)
+    for passed_ms in (0, 300_000):
+        harness.pass_time(passed_ms)
+        left_ms = loaded(harness, SESSION).offer_left_ms
+        if not harness.store.is_shared:
+            assert left_ms is None
+        else:
+            assert left_ms is not None
+            assert 540_000 < left_ms + passed_ms <= 600_000
+    # What follows the offer does not make it longer; another one is another one; and then there is none.
+    until = first.txn.waiting_until
+    submit(harness, change(SESSION, 2, at=harness.clock.ms, waiting_for=DeviceId("tv"), waiting_until=until))
+    left_ms = loaded(harness, SESSION).offer_left_ms
+    assert left_ms is None or left_ms <= 300_000
+    another = harness.clock.ms + 450_000
+    submit(harness, change(SESSION, 3, at=harness.clock.ms, waiting_for=DeviceId("tv"), waiting_until=another))
+    left_ms = loaded(harness, SESSION).offer_left_ms
+    assert left_ms is None or 390_000 < left_ms <= 450_000
+    submit(harness, change(SESSION, 4))
+    assert loaded(harness, SESSION).offer_left_ms is None
 
 
 def test_an_offer_waits_no_more_once_the_head_says_so(harness: Harness) -> None:

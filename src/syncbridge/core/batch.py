@@ -218,7 +218,7 @@ class Batch:
             reason=reason,
             entries=entries,
             state=log.state if entries is None else None,
-            offer=None if offer is None else WaitingOffer(offer.id, offer.source, str(offer.target), offer.expires_at),
+            offer=None if offer is None else WaitingOffer(offer.id, offer.source, str(offer.target), log.offer_ends_at),
             ref=ref,
             base_hash=base_hash,
         )

@@ -37,13 +37,15 @@ class Event(Struct, frozen=True, gc=False):
 class Loaded(Event, frozen=True):
     """The session's newest useful snapshot and the entries after it, with their digests.
 
-    ``txns`` are the entries' transactions in step, or empty where the store does not say them.
+    ``txns`` are the entries' transactions in step, or empty where the store does not say them. ``offer_left_ms``: for
+    how long the offer waits yet that the log ends with; None where the store has no clock of its own.
     """
 
     snapshot: Snapshot
     entries: list[Entry]
     digests: list[int]
     txns: list[str] = []
+    offer_left_ms: int | None = None
 
 
 class LoadFailed(Event, frozen=True):

@@ -28,7 +28,7 @@ def prepare(log: SessionLog, note: HandoffNote) -> HandoffPrepare:
         handoff=note.id,
         source=note.source,
         position=Position(log.epoch, log.version),
-        expires_at=note.expires_at,
+        expires_at=log.offer_ends_at,
         kind=log.kind,
         playhead=playhead(log),
     )
@@ -61,7 +61,7 @@ def of_adopted(log: SessionLog, members: Members, entry: Entry, offer: HandoffNo
     note, told = entry.handoff, list(members.by_connection)
     if entry.kind == "offer" and note is not None:
         target = members.connection_of(note.target)
-        timer = SetTimer("offer", note.expires_at)
+        timer = SetTimer("offer", log.offer_ends_at)
         return [timer] if target is None else [Send(target, prepare(log, note)), timer]
     over: tuple[HandoffNote, str] | None = None
     if entry.kind == "withdraw" and note is not None:

@@ -15,7 +15,8 @@ expiry  `withdraw` expired                                 the source still runs
 ======= ================================================== ====================================================
 
 The offer stands in the log, so it outlives the process, waits for a device that is away, and is the same on every
-node. The source runs until the `handoff` entry is committed.
+node. How long it lasts is told by the log; each node counts that from when the entry came to it, or by the store's
+clock, for the clock by which it was written may be another's. The source runs until the `handoff` entry is committed.
 
 A dead source can be taken from. Its playhead is reckoned from its last anchor up to when it was last heard, and the
 entry says how far that may be off (``uncertainty_ms``); a live source's playhead simply goes on.
@@ -58,7 +59,7 @@ def offer(
         raise errors.StaleOwner("only the active device offers the session; to get it, take it")
     if target == log.active:
         raise errors.HandoffSelf("the target is the active device already")
-    if log.offer is not None and log.offer.expires_at > now_ms:
+    if log.offer is not None and log.offer_ends_at > now_ms:
         raise errors.HandoffBusy("an offer waits already; cancel it first")
     note = HandoffNote(
         id=HandoffId(handoff),
@@ -75,7 +76,7 @@ def standing_offer(log: SessionLog, handoff: str, now_ms: int) -> HandoffNote:
     note = log.offer
     if note is None or note.id != handoff:
         raise errors.HandoffUnknown
-    if note.expires_at <= now_ms:
+    if log.offer_ends_at <= now_ms:
         raise errors.HandoffExpired
     return note
 

@@ -43,6 +43,7 @@ class Mark(NamedTuple):
     playhead_version: int
     fence_version: int
     updated_at: int
+    offer_ends_at: int
 
 
 class Work:
@@ -86,6 +87,9 @@ def _tried(state: JsonObject, ops: list[Op]) -> JsonObject:
 class SessionLog:
     """See the module's text. ``works`` are each device's last pushes, oldest first, as far as this process saw them.
 
+    ``offer_ends_at`` is when the waiting offer's time is over, by this process' clock: the offer's own ``expires_at``
+    is by the clock of whoever wrote it.
+
     ``txns`` are the transactions of entries by their versions, as far as known: where nodes share the log, two that
     hold another one at the same version hold two logs.
     """
@@ -104,6 +108,7 @@ class SessionLog:
         "kind",
         "limits",
         "offer",
+        "offer_ends_at",
         "offer_version",
         "playhead_version",
         "seek_device",
@@ -137,6 +142,7 @@ class SessionLog:
         self.status: Status = snapshot.status
         self.offer = snapshot.offer
         self.offer_version = snapshot.offer_version
+        self.offer_ends_at = 0 if snapshot.offer is None else snapshot.offer.expires_at
         self.seek_version = snapshot.seek_version
         self.seek_device = snapshot.seek_device
         self.playhead_version = snapshot.playhead_version
@@ -178,6 +184,7 @@ class SessionLog:
             self.offer = None
         elif entry.kind == "offer":
             self.offer, self.offer_version = entry.handoff, version
+            self.offer_ends_at = 0 if entry.handoff is None else entry.handoff.expires_at
         elif entry.kind == "withdraw":
             self.offer = None
         if entry.seq:
@@ -239,6 +246,7 @@ class SessionLog:
             self.playhead_version,
             self.fence_version,
             self.updated_at,
+            self.offer_ends_at,
         )
 
     def rollback(self, mark: Mark) -> None:
@@ -254,7 +262,19 @@ class SessionLog:
             self.checkpoints.pop()
         self.version, self.state, self.size, self.fence, self.active, self.status = mark[:6]
         self.offer, self.offer_version, self.seek_version, self.seek_device = mark[6:10]
-        self.playhead_version, self.fence_version, self.updated_at = mark[10:]
+        self.playhead_version, self.fence_version, self.updated_at, self.offer_ends_at = mark[10:]
+
+    def count_offer(self, now_ms: int, left_ms: int | None = None) -> None:
+        """The waiting offer ends in ``left_ms``, or where nobody knows, when its writer's clock says; never later than
+        it was to last from now on.
+        """
+        note = self.offer
+        if note is None:
+            return
+        entry = self.entry(self.offer_version)
+        lasts_ms = self.limits.handoff_offer_ms_max if entry is None else note.expires_at - entry.at
+        ends_at = note.expires_at if left_ms is None else now_ms + left_ms
+        self.offer_ends_at = min(ends_at, now_ms + lasts_ms)
 
     # -- looking back -------------------------------------------------------------------------------------------
 

@@ -60,11 +60,16 @@ def _on_loaded(machine: SessionMachine, event: on.Loaded, now_ms: int) -> list[A
         return put_back(machine)  # refused as forked once, it would be for ever: then the store's log is the one
     if old is not None and goes_on(old, log):
         known = sum(entry.version <= old.version for entry in event.entries)
-        said = adopt(machine, event.entries[known:], event.digests[known:], txns[known:])
+        before = old.offer
+        said = adopt(machine, event.entries[known:], event.digests[known:], txns[known:], now_ms)
+        if old.offer is not None and old.offer != before:
+            old.count_offer(now_ms, event.offer_left_ms)
+            said.append(do.SetTimer("offer", old.offer_ends_at))
     else:
+        log.count_offer(now_ms, event.offer_left_ms)
         said = _replace(machine, log, now_ms)
         machine.since_snapshot = len(event.entries)
-    return said + heed(machine) + machine.go_on(now_ms)
+    return said + heed(machine, now_ms) + machine.go_on(now_ms)
 
 
 def _replace(machine: SessionMachine, log: SessionLog, now_ms: int) -> list[AnyEffect]:
@@ -81,7 +86,7 @@ def _replace(machine: SessionMachine, log: SessionLog, now_ms: int) -> list[AnyE
     for connection in list(machine.members.by_connection):
         said += Batch(machine, log, now_ms).catch_up(connection, reason)
     if log.offer is not None:
-        said.append(do.SetTimer("offer", log.offer.expires_at))
+        said.append(do.SetTimer("offer", log.offer_ends_at))
     return said
 
 
@@ -120,7 +125,7 @@ def _on_committed(machine: SessionMachine, event: on.Committed, now_ms: int) -> 
         log.txns.update((entry.version, batch.txn.id) for entry in batch.entries)
     said = batch.said()
     if machine.seen:
-        said += heed(machine)
+        said += heed(machine, now_ms)
     return said + machine.go_on(now_ms)
 
 
@@ -129,8 +134,8 @@ def _on_conflicted(machine: SessionMachine, event: on.Conflicted, now_ms: int) -
     if batch is None or batch.txn is None or batch.txn.id != event.txn:
         return []
     again = machine.take_back()
-    said: list[AnyEffect] = adopt(machine, event.entries, event.digests, event.txns)
-    said += heed(machine)
+    said: list[AnyEffect] = adopt(machine, event.entries, event.digests, event.txns, now_ms)
+    said += heed(machine, now_ms)
     if batch.is_appending:
         return _race_lost(machine, now_ms, said, again)
     if machine.state is SessionState.LIVE:

@@ -48,10 +48,10 @@ def _on_entries_seen(machine: SessionMachine, event: on.EntriesSeen, now_ms: int
     if not event.entries:
         return []
     machine.seen.append(event)
-    return heed(machine)
+    return heed(machine, now_ms)
 
 
-def heed(machine: SessionMachine) -> list[AnyEffect]:
+def heed(machine: SessionMachine, now_ms: int) -> list[AnyEffect]:
     """What was heard meanwhile is judged, unless something is under way still."""
     said: list[AnyEffect] = []
     while machine.seen and machine.state is SessionState.LIVE and machine.batch is None:
@@ -61,7 +61,7 @@ def heed(machine: SessionMachine) -> list[AnyEffect]:
         if event.epoch != log.epoch or _is_fork(log, event):
             said += read_again(machine)
         else:
-            said += adopt(machine, event.entries, event.digests, [event.txn] * len(event.entries))
+            said += adopt(machine, event.entries, event.digests, [event.txn] * len(event.entries), now_ms)
     return said
 
 
@@ -76,7 +76,9 @@ def _is_fork(log: SessionLog, event: on.EntriesSeen) -> bool:
     return is_next and event.previous_at not in (0, log.updated_at)
 
 
-def adopt(machine: SessionMachine, entries: list[Entry], digests: list[int], txns: Sequence[str]) -> list[AnyEffect]:
+def adopt(
+    machine: SessionMachine, entries: list[Entry], digests: list[int], txns: Sequence[str], now_ms: int
+) -> list[AnyEffect]:
     """What others committed is in the log, and members are told; where there is a gap, the log is read again.
 
     ``txns`` in step with the entries, or empty: where nothing shares the log, none is asked for.
@@ -101,6 +103,8 @@ def adopt(machine: SessionMachine, entries: list[Entry], digests: list[int], txn
             break
         if txn:
             log.txns[entry.version] = txn
+        if entry.kind == "offer" and entry.handoff is not None:
+            log.count_offer(now_ms, left_ms=entry.handoff.expires_at - entry.at)
         machine.since_snapshot += 1
         run.append(entry)
         news = handoff_news.of_adopted(log, members, entry, offer)
@@ -163,7 +167,7 @@ def _on_put_back_done(machine: SessionMachine, event: on.PutBackDone, now_ms: in
     machine.backoff_ms = 0
     if batch is not None and batch.txn is not None:
         return [do.Commit(batch.txn)]  # the very same: an earlier copy of it may be on its way yet
-    said = heed(machine)
+    said = heed(machine, now_ms)
     if machine.state is SessionState.LIVE and event.version > log.version:
         said += read_again(machine)
     return said + machine.go_on(now_ms)

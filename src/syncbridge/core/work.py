@@ -207,7 +207,7 @@ def arrived(batch: Batch, event: on.DeviceArrived) -> None:
     """A device came online: the offer that waits for it is told."""
     log = batch.log
     offer = log.offer
-    if offer is not None and offer.target == event.device and offer.expires_at > batch.now_ms:
+    if offer is not None and offer.target == event.device and log.offer_ends_at > batch.now_ms:
         batch.say(Send(event.connection, handoff_news.prepare(log, offer)))
 
 

@@ -60,7 +60,9 @@ def transfer(batch: Batch, note: HandoffNote, *, device: str, heard_at: int | No
     if before is not None and before.id == note.id:
         offered = log.entry(log.offer_version)
         waited = offered is not None and before.expires_at - offered.at > machine.limits.handoff_ready_ms
-        started_at = batch.now_ms if offered is None or waited else offered.at
+        # When its time began here: its entry may be of another clock.
+        began_at = log.offer_ends_at - (0 if offered is None else before.expires_at - offered.at)
+        started_at = batch.now_ms if offered is None or waited else began_at
     entry = handoffs.transfer(
         log,
         note,
@@ -212,7 +214,7 @@ def expired(batch: Batch, _event: on.OfferExpired) -> None:
     note = batch.log.offer
     if note is None:
         return
-    if note.expires_at > batch.now_ms:
-        batch.say(SetTimer("offer", note.expires_at))
+    if batch.log.offer_ends_at > batch.now_ms:
+        batch.say(SetTimer("offer", batch.log.offer_ends_at))
         return
     _withdraw(batch, note, device="", reason="expired")

@@ -76,12 +76,17 @@ Outcome = WasCommitted | WasConflict | WasUnknown | WasForeign | WasFenced | Was
 
 
 class StoredLog(Struct, frozen=True):
-    """A snapshot and every entry after it up to the head, with digests in step, and ``txns`` as in `WasConflict`."""
+    """A snapshot and every entry after it up to the head, with digests in step, and ``txns`` as in `WasConflict`.
+
+    ``offer_left_ms``: where the head holds a waiting offer, for how long it does yet by the store's own clock, since it
+    was committed. None where the store has no clock but that of the process, or does not know.
+    """
 
     snapshot: Snapshot
     entries: list[Entry]
     digests: list[int]
     txns: list[str] = []
+    offer_left_ms: int | None = None
 
 
 class Stretch(Struct, frozen=True):

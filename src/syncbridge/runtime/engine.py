@@ -363,7 +363,8 @@ class Engine:
                 if not live.is_followed and self._sessions.get(live.session) is live:
                     live.is_followed = True
                     self.mesh.follow(live.session)
-                self._post_living(live, Loaded(answer.snapshot, answer.entries, answer.digests, answer.txns))
+                loaded = Loaded(answer.snapshot, answer.entries, answer.digests, answer.txns, answer.offer_left_ms)
+                self._post_living(live, loaded)
 
         # What this session's last machine had committed, and was about to submit, stands in the log that is read.
         self._commits.submit()

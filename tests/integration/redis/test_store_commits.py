@@ -32,7 +32,8 @@ from tests.conformance.logs import (
 )
 from tests.integration.redis.nodes import World, log_up_to
 
-SESSION = session_named("a")
+SESSION, OTHER = session_named("a"), session_named("b")
+DAY_MS = 86_400_000
 PHONE, OLD, NEW = DeviceId("phone"), ConnectionId("c-old"), ConnectionId("c-new")
 SLACK_MS = 2 * Retention().run_every_ms
 SLOT = slot_of(session_channel(SESSION))
@@ -144,6 +145,23 @@ def test_an_offer_is_found_though_the_index_was_lost_in_between(world: World) ->
         told()  # what a failover lost is found out so
     submit(node, change(SESSION, 2, waiting_for=PHONE, waiting_until=until))
     assert waiting(node, "phone") == [SESSION]
+
+
+@pytest.mark.parametrize("apart_ms", [2 * DAY_MS, -2 * DAY_MS], ids=["ahead", "behind"])
+def test_an_offer_is_found_and_waits_as_long_at_a_node_whose_clock_is_another(world: World, apart_ms: int) -> None:
+    one, two = world.node(), world.node()
+    two.clock.ms += apart_ms
+    for node, other, session in ((one, two, SESSION), (two, one, OTHER)):
+        create(node, session)
+        at = node.clock.ms
+        submit(node, change(session, 1, at=at, waiting_for=PHONE, waiting_until=at + 600_000))
+        left_ms = loaded(other, session).offer_left_ms
+        assert left_ms is not None
+        assert 540_000 < left_ms <= 600_000
+    assert sorted(waiting(one, "phone")) == sorted(waiting(two, "phone")) == sorted([SESSION, OTHER])
+    one.pass_time(600_000)
+    assert waiting(one, "phone") == waiting(two, "phone") == []
+    assert loaded(two, SESSION).offer_left_ms == 0
 
 
 # -- where Redis falters ----------------------------------------------------------------------------------------

@@ -204,6 +204,13 @@ def test_what_was_put_back_is_found_by_walks_and_by_the_device_that_an_offer_wai
     assert put_back(node, held) == PutBack(3)
     assert [head.session for head in walk(node)] == [SESSION]
     assert waiting(node, "phone") == [SESSION]
+    # Of its age no more is known than that the newest entry came after it.
+    left_ms = loaded(node, SESSION).offer_left_ms
+    assert left_ms is not None
+    assert 0 < left_ms <= until - held.snapshot.at
+    node.pass_time(until)
+    assert put_back(node, held) == PutBack(3)
+    assert loaded(node, SESSION).offer_left_ms == 0, "once more does not make it longer"
 
 
 def test_nothing_brings_a_deleted_session_back(world: World) -> None:

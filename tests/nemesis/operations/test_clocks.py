@@ -84,19 +84,22 @@ async def test_nothing_is_ordered_by_clocks(nodes: list[Node], stack: AsyncExitS
     assert states[0] == states[1]
     assert {key for pusher in pushers for key in pusher.acked} <= states[0].keys()
 
-    # Handoffs: an offer, whose time is told by the node that is ahead; and a take, which asks no clock.
+    # Handoffs: an offer of either, which the other one's clock knows as long over, or as one of days; and a take.
     await devices[0].say(type="handoff.take", session=session)
-    first = await devices[0].hear("handoff.done")
-    await devices[0].say(type="handoff.offer", session=session, to="at-behind", ref="o")
-    offered = await devices[0].hear("handoff.offered", "error")
-    await devices[1].hear("handoff.prepare", "handoff.failed")
-    await devices[1].say(type="handoff.ready", session=session, handoff=offered["handoff"])
-    for device in devices:
-        second = await device.hear("handoff.done", "handoff.failed", matching=partial(is_of, offered["handoff"]))
-        assert (second["active"], second["fence"]) == ("at-behind", first["fence"] + 1)
-    await devices[0].say(type="handoff.take", session=session)
-    third = await devices[0].hear("handoff.done")
-    assert (third["active"], third["fence"]) == ("at-ahead", second["fence"] + 1)
+    fence = (await devices[0].hear("handoff.done"))["fence"]
+    for source, target in ((0, 1), (1, 0)):
+        name = f"at-{nodes[target].name}"
+        await devices[source].say(type="handoff.offer", session=session, to=name, ref="o")
+        offered = await devices[source].hear("handoff.offered", "error")
+        await devices[target].hear("handoff.prepare", "handoff.failed")
+        await devices[target].say(type="handoff.ready", session=session, handoff=offered["handoff"])
+        for device in devices:
+            done = await device.hear("handoff.done", "handoff.failed", matching=partial(is_of, offered["handoff"]))
+            assert (done["active"], done["fence"]) == (name, fence + 1)
+        fence += 1
+    await devices[1].say(type="handoff.take", session=session)
+    taken = await devices[1].hear("handoff.done", matching=lambda one: one["active"] == "at-behind")
+    assert taken["fence"] > fence
 
     # Presence: who is here stays here for longer than a dead node's devices do, and those go when theirs is killed.
     phone = await ann.device(behind, "phone", session, token=tokens["behind"])

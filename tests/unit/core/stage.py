@@ -47,6 +47,7 @@ class Stage:
         self.effects: list[do.AnyEffect] = []
         self.incidents: list[Incident] = []
         self.seq: dict[str, int] = {}
+        self.offer_left_ms: int | None = None  # what the store's clock says of a waiting offer
         self.session = SessionId("s1")
         first = SESSION_TYPES[kind].initial_state() if state is None else state
         self.snapshot, _ = founding(
@@ -109,7 +110,7 @@ class Stage:
                         entries = self.stored
                         digests = [digest for txn in self.txns for digest in txn.digests]
                         txns = [str(txn.id) for txn in self.txns for _ in txn.entries] if self.machine.is_shared else []
-                        todo.append(on.Loaded(self.snapshot, entries, digests, txns))
+                        todo.append(on.Loaded(self.snapshot, entries, digests, txns, self.offer_left_ms))
                     case do.Commit(txn=txn):
                         if self.holds:
                             self.held.append(txn)

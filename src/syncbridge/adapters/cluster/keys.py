@@ -5,7 +5,7 @@ A name's tag, the part in braces, decides its slot: what one script touches has 
 ================================ ======= =========================================================================
 name                             is      what
 ================================ ======= =========================================================================
-``sb:{SESSION}:head``            hash    epoch, version, account, status, waiting offer; who pushes by which connection
+``sb:{SESSION}:head``            hash    epoch, version, account, status, waiting offer, its end; who pushes by what
 ``sb:{SESSION}:log``             stream  the entries; an entry's id is ``<version>-0``
 ``sb:{SESSION}:snap``            hash    version -> snapshot
 ``sb:{SESSION}:snaps``           zset    ``<version>:<at>`` by version: which snapshots there are

@@ -23,17 +23,18 @@ from syncbridge.adapters.cluster.keys import (
 from syncbridge.adapters.cluster.link.link import RedisLink
 from syncbridge.adapters.cluster.link.script import load
 from syncbridge.adapters.cluster.log.steps import Step, Steps, ran, sound, together
-from syncbridge.adapters.cluster.log.stored import Damage, is_waiting, read_number, text
+from syncbridge.adapters.cluster.log.stored import Damage, read_number, text
 from syncbridge.core.ids import AccountId, DeviceId, SessionId
 from syncbridge.ports import StoredHead
 
-_OFFER_KEPT_MS: Final = 2 * 86_400_000
-"""After its time: the clocks of two nodes may be a day apart."""
+_OFFER_KEPT_MS: Final = 3 * 86_400_000
+"""After its time: it is named by the clock of whoever made it, and two nodes' may be two days apart."""
 _WALK_SLACK: Final = 4
 
 _list = load("list")
 _unlist = load("unlist")
 _offer = load("offer")
+_waiting = load("waiting")
 
 
 class Indexes:
@@ -90,16 +91,14 @@ class Indexes:
 
     def waiting(self, account: AccountId, device: DeviceId, now_ms: int) -> Steps[list[SessionId]]:
         """The account's sessions whose head holds an unexpired offer for the device. Raises Failed, Damage."""
-        found = sound((yield self._command(account_offers(account), b"ZRANGEBYSCORE", b"(%d" % now_ms, b"+inf")))
+        known_from = b"%d" % (now_ms - _OFFER_KEPT_MS)
+        found = sound((yield self._command(account_offers(account), b"ZRANGEBYSCORE", known_from, b"+inf")))
         theirs = [
             SessionId(text(name.split(b" ", 1)[1])) for name in found if name.split(b" ", 1)[0] == device.encode()
         ]
-        heads = yield from self._heads(theirs, b"account", b"waiting")
-        return [
-            session
-            for session, (whose, waits) in zip(theirs, heads, strict=True)
-            if whose == account.encode() and is_waiting(waits, device, now_ms)
-        ]
+        steps = [ran(self._link, _waiting, [session_keys(one).head], [], is_write=False) for one in theirs]
+        answers = yield together(steps)
+        return [one for one, answer in zip(theirs, answers, strict=True) if _is_waiting(answer, account, device)]
 
     def due(self, now_ms: int, count_max: int) -> Steps[list[tuple[bytes, SessionId]]]:
         """Sessions that are to be looked at by now, with their due times, the longest due first. Raises as above."""
@@ -160,6 +159,16 @@ class Indexes:
 
     def _command(self, key: bytes, name: bytes, *words: bytes, is_write: bool = False) -> Step:
         return partial(_send, self._link, key, [name, key, *words], is_write)
+
+
+def _is_waiting(answer: Any, account: AccountId, device: DeviceId) -> bool:
+    """Whether the head, as `waiting.lua` has it, holds an offer that is not over; damage holds none. Raises Failed."""
+    try:
+        whose, whom, left = sound(answer)
+    except Damage:
+        return False
+    # Where its time is not told, it is for whoever loads the session to judge.
+    return bool(whose == account.encode() and whom == device.encode() and left != b"0")
 
 
 def _send(link: RedisLink, key: bytes, words: list[bytes], is_write: bool, done: Callable[[Any], None]) -> None:

@@ -50,6 +50,7 @@ class _Beginning(Struct, frozen=True):
     epoch: str
     version: int
     snapshot: Snapshot
+    offer_left_ms: int | None
 
 
 class LogReader:
@@ -82,7 +83,7 @@ class LogReader:
         begin, heard = yield from self._begin(session, b"reach", reach)
         entries, digests, txns = yield from self.since(session, begin.epoch, begin.snapshot.version, begin.version)
         snapshot = begin.snapshot if heard is None else replace(begin.snapshot, heard=heard)
-        return StoredLog(snapshot, entries, digests, txns)
+        return StoredLog(snapshot, entries, digests, txns, begin.offer_left_ms)
 
     def state_at(self, session: SessionId, version: int) -> Steps[StoredLog]:
         """As `StateStore.state_at`. Raises Missing, Damage, Replaced, Failed."""
@@ -178,7 +179,7 @@ class LogReader:
         raw = yield ran(self._link, _load, touched, args, is_write=False)
         if sound(raw) is None:
             raise Missing
-        epoch_raw, head, account, _, base, packed, newest = raw
+        epoch_raw, head, account, _, base, packed, newest, left = raw
         epoch = text(epoch_raw)
         if not base:
             raise Damage("there is no snapshot")
@@ -189,4 +190,4 @@ class LogReader:
         heard = None
         if newest[0]:
             heard = unpack_snapshot(session, epoch, int(newest[0]), newest[1]).heard
-        return _Beginning(epoch, version, snapshot), heard
+        return _Beginning(epoch, version, snapshot, int(left) if left else None), heard

@@ -114,12 +114,6 @@ def pack_waiting(device: DeviceId | None, until_ms: int) -> bytes:
     return b"" if device is None else b"%d %b" % (until_ms, device.encode())
 
 
-def is_waiting(packed: Any, device: DeviceId, now_ms: int) -> bool:
-    """Whether an offer waits for the device."""
-    until, _, whom = (packed or b"").partition(b" ")
-    return bool(whom == device.encode() and until.isdigit() and int(until) > now_ms)
-
-
 def read_number(raw: Any, what: str) -> int:
     """A number that a field holds. Raises Damage."""
     try:

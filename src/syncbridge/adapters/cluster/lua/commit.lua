@@ -60,6 +60,12 @@ end
 if #claims > 0 then redis.call('HSET', KEYS[1], unpack(claims)) end
 if count == 0 then return 1 end
 
+if ARGV[7] ~= '' and redis.call('HGET', KEYS[1], 'waiting') ~= ARGV[7] then
+  -- By this server's clock, for how long it was made: that of the node may be another's.
+  local time = redis.call('TIME')
+  local ends = time[1] * 1000 + math.floor(time[2] / 1000) + string.match(ARGV[7], '^%d+') - ARGV[4]
+  redis.call('HSET', KEYS[1], 'ends', string.format('%.0f', ends))
+end
 local last = string.format('%.0f', expected + count)
 redis.call('HSET', KEYS[1], 'version', last, 'at', ARGV[4], 'kept', ARGV[5], 'waiting', ARGV[7])
 place = last_claim

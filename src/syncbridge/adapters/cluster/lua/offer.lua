@@ -1,5 +1,5 @@
 #!lua
--- The offer is found when its device says hello. Those long expired are gone: clocks may differ by a day.
+-- The offer is found when its device says hello. Those long expired are gone: clocks may differ by two days.
 -- KEYS  offers
 -- ARGV  member  until  a time before which nothing waits  how long the index is kept, in ms
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])

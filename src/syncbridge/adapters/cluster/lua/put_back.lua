@@ -42,6 +42,12 @@ end
 redis.call('HSET', KEYS[3], ARGV[7], ARGV[8])
 redis.call('ZREMRANGEBYSCORE', KEYS[4], ARGV[7], ARGV[7])
 redis.call('ZADD', KEYS[4], ARGV[7], ARGV[9])
+if ARGV[6] ~= '' and redis.call('HGET', KEYS[1], 'waiting') ~= ARGV[6] then
+  -- As commit.lua: what is left of it after the newest entry, which is all that is known of its age.
+  local time = redis.call('TIME')
+  local ends = time[1] * 1000 + math.floor(time[2] / 1000) + string.match(ARGV[6], '^%d+') - ARGV[3]
+  redis.call('HSET', KEYS[1], 'ends', string.format('%.0f', ends))
+end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'account', ARGV[2], 'version', ARGV[7], 'at', ARGV[3], 'kept', ARGV[4],
   'waiting', ARGV[6])
 for key = 1, 4 do redis.call('PEXPIRE', KEYS[key], ARGV[5]) end
