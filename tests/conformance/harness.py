@@ -30,6 +30,9 @@ class Harness(Protocol):
     def pass_time(self, ms: int) -> None:
         """So much later, by every clock that the store goes by."""
 
+    def settle_age(self) -> None:
+        """Every log is as old as its entries say, by whatever else the store goes by."""
+
     def reopen(self) -> None:
         """The node was stopped and started; what a store in memory holds stays, for want of anything else."""
 
@@ -51,6 +54,8 @@ class MemoryHarness:
 
     def pass_time(self, ms: int) -> None:
         self.clock.ms += ms
+
+    def settle_age(self) -> None: ...
 
     def reopen(self) -> None:
         while self._posted:
@@ -92,6 +97,8 @@ class SqliteHarness:
 
     def pass_time(self, ms: int) -> None:
         self.clock.ms += ms
+
+    def settle_age(self) -> None: ...
 
     def reopen(self) -> None:
         self.close()

@@ -151,6 +151,7 @@ def delete(harness: Harness, session: SessionId) -> StoreFault | None:
 
 
 def sweep(harness: Harness, now_ms: int, count_max: int = 50) -> Swept:
+    harness.settle_age()
     answers: list[Swept] = []
     harness.store.sweep(now_ms, count_max, answers.append)
     harness.wait(lambda: bool(answers))

@@ -147,6 +147,11 @@ class RedisHarness:
                 if client.hexists(head, "ends"):
                     client.hincrby(head, "ends", -ms)
 
+    def settle_age(self) -> None:
+        for client in self._servers.clients:
+            for head in client.scan_iter("sb:{*}:head"):
+                client.hdel(head, "written")
+
     def turn(self) -> None:
         """What has arrived is told."""
         self._loop.run_until_complete(asyncio.sleep(0))

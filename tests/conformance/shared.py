@@ -86,6 +86,8 @@ class SharedMemoryHarness:
     def pass_time(self, ms: int) -> None:
         self.clock.ms += ms
 
+    def settle_age(self) -> None: ...
+
     def reopen(self) -> None:
         """Its memory is all there is."""
 

@@ -8,7 +8,7 @@ import pytest
 from syncbridge.adapters.cluster.keys import bucket_all, bucket_due, bucket_of
 from syncbridge.core.ids import AccountId, ConnectionId, DeviceId, SessionId
 from syncbridge.limits import Retention
-from syncbridge.ports import Outcome, Submission, WasBehind, WasCommitted, WasConflict, WasFenced
+from syncbridge.ports import Outcome, Submission, Swept, WasBehind, WasCommitted, WasConflict, WasFenced
 from tests.conformance.logs import STARTED_AT, change, create, delete, loaded, session_named, submit, sweep, walk
 from tests.conformance.redis_harness import RedisHarness
 from tests.integration.redis.nodes import World, held_of, log_up_to, put_back
@@ -16,6 +16,7 @@ from tests.integration.redis.nodes import World, held_of, log_up_to, put_back
 SESSION = session_named("a")
 PHONE, OLD, NEW = DeviceId("phone"), ConnectionId("c-old"), ConnectionId("c-new")
 KEPT = Retention()
+HOUR_MS = 3_600_000
 
 
 class Pusher:
@@ -131,3 +132,33 @@ def test_a_session_that_is_kept_long_is_looked_at_again_before_it_could_be_due(w
     assert sweep(node, first).sessions == []
     submit(node, change(SESSION, 2, at=first, status="active"))
     assert sweep(node, first + KEPT.live_ms).sessions == [(SESSION, "active")]
+
+
+def test_a_session_that_is_written_now_outlives_any_node_s_clock(world: World) -> None:
+    """Whoever wrote is days behind, or whoever sweeps is as far ahead: Redis knows better than either."""
+    node = world.node()
+    create(node, SESSION)
+    submit(node, change(SESSION, 1, at=STARTED_AT + 5))
+    later = STARTED_AT + 5 + 2 * KEPT.live_ms
+
+    def swept(now_ms: int) -> list[tuple[SessionId, str]]:
+        answers: list[Swept] = []
+        node.store.sweep(now_ms, 50, answers.append)
+        node.wait(lambda: bool(answers))
+        return answers[0].sessions
+
+    assert swept(later) == []
+    assert loaded(node, SESSION).entries
+    assert swept(later + KEPT.live_ms - 60_000) == [], "it is looked at again when it may be over"
+    world.client.hincrby(world.keys(SESSION).head, "written", -KEPT.live_ms // 1000)
+    assert swept(later + 2 * KEPT.live_ms) == [(SESSION, "active")]
+
+
+def test_a_commit_of_another_hour_or_status_makes_a_log_young_again(world: World) -> None:
+    node = world.node()
+    create(node, SESSION)
+    head = world.keys(SESSION).head
+    for expected, at, is_young in ((1, HOUR_MS, True), (2, HOUR_MS + 5, False), (3, 2 * HOUR_MS, True)):
+        world.client.hset(head, "written", "1")
+        submit(node, change(SESSION, expected, at=STARTED_AT // HOUR_MS * HOUR_MS + at))
+        assert (world.client.hget(head, "written") != b"1") is is_young

@@ -77,6 +77,8 @@ if has_snapshot == '1' then
   place = place + 2
 end
 if head[3] ~= ARGV[5] then
+  -- By this server's clock: one of a node that is days behind must not make a log look old that is written now.
+  redis.call('HSET', KEYS[1], 'written', redis.call('TIME')[1])
   for key = 1, 4 do redis.call('PEXPIRE', KEYS[key], ARGV[6]) end
 end
 -- The session's channel is what its keys begin with.

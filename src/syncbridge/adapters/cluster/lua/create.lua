@@ -15,7 +15,7 @@ redis.call('XADD', KEYS[2], '1-0', 't', 'create', 's', ARGV[6], 'b', ARGV[7])
 redis.call('HSET', KEYS[3], '1', ARGV[8])
 redis.call('ZADD', KEYS[4], '1', ARGV[9])
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'account', ARGV[2], 'version', '1', 'at', ARGV[3], 'kept', ARGV[4],
-  'waiting', '')
+  'waiting', '', 'written', redis.call('TIME')[1])
 for key = 1, 4 do redis.call('PEXPIRE', KEYS[key], ARGV[5]) end
 for fact = 10, #ARGV do redis.call('XADD', KEYS[7], '*', 'f', ARGV[fact]) end
 return 1

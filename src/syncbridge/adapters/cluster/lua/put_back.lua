@@ -49,7 +49,7 @@ if ARGV[6] ~= '' and redis.call('HGET', KEYS[1], 'waiting') ~= ARGV[6] then
   redis.call('HSET', KEYS[1], 'ends', string.format('%.0f', ends))
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'account', ARGV[2], 'version', ARGV[7], 'at', ARGV[3], 'kept', ARGV[4],
-  'waiting', ARGV[6])
+  'waiting', ARGV[6], 'written', redis.call('TIME')[1])
 for key = 1, 4 do redis.call('PEXPIRE', KEYS[key], ARGV[5]) end
 redis.call('DEL', KEYS[6])
 return {1, version}
