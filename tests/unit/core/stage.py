@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any, TypeVar
 
+import msgspec
+
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core import messages as m
@@ -286,6 +288,15 @@ def conflict(stage: Stage, entries: list[Entry]) -> None:
     stage.txns.append(others)
     txns = [str(others.id)] * len(entries) if stage.machine.is_shared else []
     stage.happens(on.Conflicted(txn.id, entries, [0] * len(entries), txns))
+
+
+def orders(stage: Stage, kind: type) -> list[Any]:
+    return [effect for effect in stage.effects if isinstance(effect, kind)]
+
+
+def on_disk(txn: Any, entry: Entry) -> Any:
+    """The transaction as the store has it: with this entry."""
+    return msgspec.structs.replace(txn, id=TxnId("other"), entries=[entry], digests=[0])
 
 
 def fold(snapshot: Snapshot, entries: list[Entry], limits: Limits) -> Any:
