@@ -70,7 +70,10 @@ def judged(servers: Iterable[Inspected], *, acks: str) -> Iterator[Finding]:
     for server in servers:
         if server.fault:
             yield problem(
-                REDIS, f"{server.address}: {server.fault}", "It serves nobody.", "start it, or correct redis_url"
+                REDIS,
+                f"{server.address}: {server.fault}",
+                "It serves nobody.",
+                server.advice or "start it, or correct redis_url",
             )
             continue
         findings = list(_of_one(server, acks))

@@ -41,12 +41,13 @@ async def check_records(settings: Settings) -> list[Finding]:
             keys = await SigningKeys(database).read() if schema.is_served else []
             upkeep = await check_upkeep(database, settings, now_ms) if schema.is_served else []
     except SyncBridgeError as fault:
+        mend = "mend what the sentence names" if file is None else "restore it from a backup"
         return [
             problem(
                 RECORDS,
                 f"they cannot be read: {fault.message}",
-                "Nobody can log in; live sessions go on while it runs.",
-                "look after the database, or restore it from a backup",
+                "No service starts; one that runs goes on with live sessions, and nobody can log in.",
+                mend,
             )
         ]
     findings = list(judge_schema(schema, is_server=file is None))

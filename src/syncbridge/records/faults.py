@@ -49,6 +49,19 @@ slow_statement        a statement, or the wait for a row that somebody else hold
 """
 REASONS: Final[tuple[str, ...]] = get_args(Reason)
 
+_ADVICE: Final[dict[Reason, str]] = {
+    "no_answer": "see whether it is frozen, or something on the way keeps silent (a firewall)",
+    "unreachable": "start it, or correct host and port in database_url",
+    "untrusted": "name its authority as sslrootcert in database_url, and the host as the certificate calls it",
+    "shutting_down": "wait until it has started",
+    "too_many_connections": "raise its max_connections, or lower database_pool_size",
+    "wrong_password": "correct it where it comes from: database_url, database_password_file or vault.database_role",
+    "no_database": "CREATE DATABASE, or correct the name in database_url",
+    "no_right": "let the role be one that may do it: docs/operations.md says what it needs",
+    "read_only": "name the primary in database_url",
+}
+"""What an operator does about it, where one thing is to be done."""
+
 _BY_SQLSTATE: Final[dict[str, Reason]] = {
     "57P01": "shutting_down",
     "57P02": "shutting_down",
@@ -98,6 +111,11 @@ def reason_of(error: BaseException | None) -> Reason:
     if isinstance(error, ssl.SSLCertVerificationError):
         return "untrusted"
     return "unreachable" if isinstance(error, OSError) else "other"
+
+
+def advice_for(error: BaseException | None) -> str:
+    """What an operator does about what a driver, or the pool, raised; "" where that is not known."""
+    return _ADVICE.get(reason_of(error), "")
 
 
 def sqlstate_of(error: BaseException | None) -> str:

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from syncbridge.errors import Unavailable
 from syncbridge.records.database import Database, upserted
-from syncbridge.records.faults import sqlstate_of
+from syncbridge.records.faults import advice_for, sqlstate_of
 from syncbridge.records.schema import schema_steps
 
 LOCK: Final = 5395042
@@ -188,4 +188,5 @@ def _told(database: Database, fault: Unavailable) -> Unavailable:
     said: object = fault.message if cause is None else getattr(cause, "orig", None) or cause
     if sqlstate_of(cause) == "55P03":
         said = f"a long transaction holds a table for {TABLE_WAIT_MS // 1000} s; nothing was changed, run it again"
-    return Unavailable(f"The records at {database.place} cannot be opened: {said}")
+    advice = "" if database.is_sqlite else advice_for(fault)
+    return Unavailable(f"The records at {database.place} cannot be opened: {said}{advice and f' - {advice}'}")

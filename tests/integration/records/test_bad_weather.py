@@ -185,17 +185,17 @@ async def test_a_standby_or_a_read_only_database_is_read_and_tells_that_it_canno
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "reason", "advice"),
     [
-        ({"password": "another"}, "wrong_password"),
-        ({"database": "nowhere"}, "no_database"),
-        ({"port": 9}, "unreachable"),
-        ({"host": "nowhere.invalid"}, "unreachable"),
+        ({"password": "another"}, "wrong_password", "database_url, database_password_file or vault.database_role"),
+        ({"database": "nowhere"}, "no_database", "CREATE DATABASE, or correct the name in database_url"),
+        ({"port": 9}, "unreachable", "start it, or correct host and port in database_url"),
+        ({"host": "nowhere.invalid"}, "unreachable", "start it, or correct host and port in database_url"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=["wrong password", "no database", "no server", "no host"],
 )
-async def test_what_is_wrong_with_the_address_is_named_without_the_password(
-    own_postgres: Databases, change: dict[str, object], reason: str
+async def test_what_is_wrong_with_the_address_is_named_without_the_password_and_what_to_do(
+    own_postgres: Databases, change: dict[str, object], reason: str, advice: str
 ) -> None:
     database = (await open_records(await own_postgres.migrated())).database
     url = database.engine.url.set(**change)  # type: ignore[arg-type]  # each of them is a part of a URL
@@ -207,6 +207,7 @@ async def test_what_is_wrong_with_the_address_is_named_without_the_password(
         assert f":{url.port}/{url.database}" in raised.value.message
         assert "***" in raised.value.message
         assert f":{url.password}@" not in raised.value.message
+        assert raised.value.message.endswith(advice)
 
 
 async def test_who_is_cancelled_while_they_wait_for_a_frozen_server_leaves_nothing_behind(

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from deploy.local.redis import RedisCluster, RedisServer
-from syncbridge.adapters.cluster.link.dialling import CannotConnect
+from syncbridge.adapters.cluster.link.dialling import ADVICE, CannotConnect
 from syncbridge.adapters.cluster.link.inspection import inspect_redis
 from syncbridge.adapters.cluster.link.replies import Failure
 from syncbridge.adapters.cluster.link.rules import Rules
@@ -150,6 +150,14 @@ async def test_over_tls_only_a_server_with_a_trusted_certificate_is_talked_to(
     assert await run(link, COUNT, prefix) == 1
     with pytest.raises(CannotConnect, match="certificate"):
         await open_link(url, timeout_s=0.5)
+
+
+async def test_an_onlooker_who_is_not_let_in_is_told_what_to_do(server: RedisServer) -> None:
+    _users(server, "poor", "on", ">p", "-@all", "+auth", "+client")
+    at = f"127.0.0.1:{server.port}"
+    for log_in, advice in ((":wrong@", "WRONGPASS"), ("", "NOAUTH"), ("poor:p@", "NOPERM")):
+        (found,) = await inspect_redis(f"redis://{log_in}{at}")
+        assert (found.advice, bool(found.fault)) == (ADVICE[advice], True)
 
 
 async def test_an_onlooker_trusts_the_same_authority(

@@ -169,6 +169,7 @@ def test_records_out_of_reach_are_named_without_their_password(run: Run, monkeyp
     code, out, err = run("migrate")
     assert (code, out) == (1, "")
     assert "127.0.0.1:9/n cannot be opened: " in err
+    assert err.endswith(" - start it, or correct host and port in database_url\n")
     assert "canary" not in err
 
 

@@ -22,10 +22,10 @@ NAME = b"syncbridge"
 MAJOR_MIN: Final = 7
 """Of Redis: sharded news, and what the scripts say. What speaks its protocol says which Redis it is like."""
 
-_ADVICE = {
-    "NOAUTH": " - it wants a password, and there is none in redis_url, redis_password_file or vault.redis_path",
-    "WRONGPASS": " - correct it where it comes from: redis_url, redis_password_file or vault.redis_path",
-    "NOPERM": " - give the user the keys sb:*, the channels sb:* and the commands (ACL SETUSER)",
+ADVICE: Final = {
+    "NOAUTH": "it wants a password, and there is none in redis_url, redis_password_file or vault.redis_path",
+    "WRONGPASS": "correct it where it comes from: redis_url, redis_password_file or vault.redis_path",
+    "NOPERM": "give the user the keys sb:*, the channels sb:* and the commands (ACL SETUSER, docs/security.md)",
 }
 """What to do about an answer to the greeting, by how it begins."""
 
@@ -175,6 +175,6 @@ class Dialler:
         for answer in answers:
             if isinstance(answer, Failure):
                 said = answer.text[:120]
-                advice = next((advice for begin, advice in _ADVICE.items() if said.startswith(begin)), "")
+                advice = next((f" - {advice}" for begin, advice in ADVICE.items() if said.startswith(begin)), "")
                 raise CannotConnect(f"{address} said: {said}{advice}")
         return state

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from syncbridge.adapters.cluster.link.address import Address, place_of
-from syncbridge.adapters.cluster.link.dialling import is_too_old
+from syncbridge.adapters.cluster.link.dialling import ADVICE, is_too_old
 from syncbridge.adapters.cluster.trust import trusting
 from syncbridge.ports import Credentials, CredentialSource
 
@@ -21,11 +21,12 @@ _SETTINGS: Final = ("maxmemory-policy", "appendonly", "client-output-buffer-limi
 
 class Inspected(Struct, frozen=True):
     """One server. ``settings`` are empty where it does not tell them (a managed Redis); ``fault`` says why no more is
-    known. ``cluster_state`` is "" outside a cluster; ``clock_off_ms`` is how far its clock is ahead of this machine's,
-    beyond what asking took."""
+    known, ``advice`` what to do about it where that is known. ``cluster_state`` is "" outside a cluster;
+    ``clock_off_ms`` is how far its clock is ahead of this machine's, beyond what asking took."""
 
     address: str
     fault: str = ""
+    advice: str = ""
     version: str = ""
     role: str = ""
     replicas: int = 0
@@ -103,7 +104,7 @@ async def _inspect(address: Address, way: _Way) -> Inspected:
             clock_off_ms = await _clock_off_ms(client)
             cluster = await _cluster_info(client) if told.get("cluster_enabled") else {}
     except (RedisError, OSError, TimeoutError) as error:
-        return Inspected(str(address), fault=str(error) or type(error).__name__)
+        return Inspected(str(address), fault=str(error) or type(error).__name__, advice=_advice_for(error, way.login))
     followers = [value for key, value in told.items() if key.startswith("slave") and isinstance(value, dict)]
     return Inspected(
         str(address),
@@ -115,6 +116,13 @@ async def _inspect(address: Address, way: _Way) -> Inspected:
         slots=int(cluster.get("cluster_slots_ok", 0)),
         clock_off_ms=clock_off_ms,
     )
+
+
+def _advice_for(error: Exception, login: Credentials) -> str:
+    # The library takes the word away by which a server begins, and makes a class of it.
+    if isinstance(error, AuthenticationError):
+        return ADVICE["WRONGPASS" if login.password else "NOAUTH"]
+    return ADVICE["NOPERM"] if isinstance(error, NoPermissionError) else ""
 
 
 async def _clock_off_ms(client: Redis) -> int:
