@@ -14,6 +14,7 @@ from tests.conformance.logs import (
     STARTED_AT,
     change,
     create,
+    delete,
     load,
     loaded,
     session_named,
@@ -50,6 +51,16 @@ def test_a_log_lives_as_long_after_its_last_commit_as_its_status_says(
     assert sweep(harness, AT + kept_ms - 1).sessions == []
     assert sweep(harness, AT + kept_ms).sessions == [(SESSION, status)]
     assert isinstance(load(harness, SESSION), StoreFault)
+
+
+def test_a_store_that_holds_nothing_may_be_swept_and_closed_and_opened_again(harness: Harness) -> None:
+    assert sweep(harness, AT).sessions == []
+    harness.reopen()
+    delete(harness, SESSION)
+    harness.reopen()
+    create(harness, OTHER)
+    harness.reopen()
+    assert [head.session for head in walk(harness)] == [OTHER]
 
 
 def test_a_new_log_has_the_status_that_it_was_made_with(harness: Harness) -> None:

@@ -252,13 +252,21 @@ class Journal:
                     self.db.execute("DELETE FROM journal WHERE session = ?", (session,))
                 for table in ("heads", "snapshots", "set_aside"):
                     self.db.execute(f"DELETE FROM {table} WHERE session = ?", (session,))  # noqa: S608  (our names)
-            self.db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'journal'", (counter,))
+            self._use_id(counter)
             self.db.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
         self.set_aside.difference_update(sessions)
         return self.fold()
+
+    def _use_id(self, number: int) -> None:
+        # SQLite makes the row at the first insert alone.
+        self.db.execute(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT 'journal', 0"
+            " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'journal')"
+        )
+        self.db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'journal'", (number,))
 
     def fold(self) -> bool:
         """The write-ahead log is folded into the file and empty; False where a reader holds it."""

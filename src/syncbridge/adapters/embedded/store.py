@@ -469,7 +469,8 @@ class SqliteStore(SoleWriter):
 
     def _erase(self, sessions: list[SessionId], done: Callable[[bool | StoreFault], None]) -> None:
         """The sessions are out of memory now; at `done`, out of the journal, and with True off the disk too."""
-        self._last_id = counter = self._last_id + 1
+        # Also for no session: what an earlier erasure left in the write-ahead log is folded.
+        self._last_id = counter = self._last_id + bool(sessions)
         for session in sessions:
             self._drop(session)
         self._erasing.update(sessions)
