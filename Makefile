@@ -134,17 +134,17 @@ nemesis: setup servers ## kill, freeze and cut off servers of a cluster under lo
 # --- upkeep ---
 
 # Made with Python 3.11; what only its first releases need is named in pyproject.toml. Hashes of all platforms' files are
-# in it; no index, host or path is.
+# in it; no index, host or path is. The image's two locks are parts of it: what runs there, and what builds it.
+COMPILE := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-header \
+  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 .PHONY: lock
 lock: setup ## resolve requirements.lock anew from pyproject.toml (UPGRADE=--upgrade for the newest)
 	@$(BIN)/python -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"the lock is made with Python 3.11, .venv has {v}")'
-	@$(BIN)/pip-compile $(UPGRADE) --quiet --strip-extras --allow-unsafe --generate-hashes --no-header \
-	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
-	  --extra cluster --extra otel --extra dev --output-file requirements.lock pyproject.toml
-	@cd tests/tls && $(CURDIR)/$(BIN)/pip-compile $(UPGRADE) --quiet --strip-extras --allow-unsafe --generate-hashes \
-	  --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
-	  --output-file requirements.lock requirements.in
-	@$(BIN)/python -c 'import pathlib, re; text = "".join(map(pathlib.Path.read_text, map(pathlib.Path, ["requirements.lock", "tests/tls/requirements.lock"]))); hosts = re.findall(r"\w+://\S+", text); assert not hosts, hosts'
+	@$(COMPILE) $(UPGRADE) --extra cluster --extra otel --extra dev --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --constraint requirements.lock --extra cluster --extra otel --output-file deploy/image.lock pyproject.toml
+	@$(COMPILE) --constraint requirements.lock --build-deps-for wheel --only-build-deps --output-file deploy/build.lock pyproject.toml
+	@cd tests/tls && $(CURDIR)/$(COMPILE) $(UPGRADE) --output-file requirements.lock requirements.in
+	@$(BIN)/python -c 'import pathlib, re; text = "".join(map(pathlib.Path.read_text, map(pathlib.Path, ["requirements.lock", "deploy/image.lock", "deploy/build.lock", "tests/tls/requirements.lock"]))); hosts = re.findall(r"\w+://\S+", text); assert not hosts, hosts'
 
 .PHONY: clean
 clean: ## remove what was built; .venv and ./data stay
