@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable
+from typing import Any
 
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from syncbridge.core.ids import AccountId
 from syncbridge.errors import Unavailable
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.serial
 ANN = AccountId("ann")
 DEADLINE_S = 30.0
 WITHIN_S = 1.0
+ENDED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'syncbridge'"
 
 
 @pytest.fixture
@@ -85,11 +88,37 @@ async def test_a_server_that_was_killed_is_told_within_a_second_and_found_again(
     await found_again(records)
 
 
+async def test_planted_patience_is_longer_than_a_log_in_may_take(
+    own_postgres: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "POSTGRES_WAIT_S", 1.2)
+    monkeypatch.setattr(engines, "ANSWER_WITHIN_S", 1.2)
+    records = await open_records(await own_postgres.migrated())
+    own_postgres.server.freeze()
+    _, taken = await failing(records.accounts.credentials("ann@example.com"))
+    own_postgres.server.thaw()
+    await records.close()
+    assert taken >= WITHIN_S
+
+
 async def test_connections_that_an_operator_ends_are_replaced_unseen(records: Records, own_postgres: Databases) -> None:
     await asyncio.gather(*(records.accounts.get(ANN) for _ in range(8)))
-    ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'syncbridge'"
-    own_postgres.server.psql(ours)
+    own_postgres.server.psql(ENDED)
     assert await records.accounts.get(ANN) is not None
+
+
+async def test_a_planted_pool_that_tries_no_connection_before_it_gives_it_shows_what_an_operator_ended(
+    own_postgres: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def careless(*where: Any, **how: Any) -> AsyncEngine:
+        return create_async_engine(*where, **{**how, "pool_pre_ping": False})
+
+    monkeypatch.setattr("syncbridge.records.engines.create_async_engine", careless)
+    records = await open_records(await own_postgres.migrated())
+    await asyncio.gather(*(records.accounts.get(ANN) for _ in range(8)))
+    own_postgres.server.psql(ENDED)
+    assert (await failing(records.accounts.get(ANN)))[0] in ("shutting_down", "unreachable")
+    await records.close()
 
 
 async def test_one_that_is_ended_at_work_is_told(records: Records, own_postgres: Databases) -> None:
