@@ -24,8 +24,9 @@ def undo(batch: Batch, event: on.UndoRequested) -> None:
     Once undone, a conflict is answered with the entry that did it, however often it is asked for.
     """
     log, past = batch.log, event.past
-    if past.epoch != log.epoch:
-        raise errors.EpochUnknown
+    held = log.entry(past.entry.version)
+    if past.epoch != log.epoch or (held is not None and held != past.entry):
+        raise errors.EpochUnknown  # under the same name, too: what was read a moment ago may be lost by now
     if past.head < log.floor:
         # It took longer to read than the log takes to grow past all that is held here: to be read again.
         batch.say(Reply(event.request, None, errors.Unavailable.code, errors.Unavailable.meaning))

@@ -284,6 +284,15 @@ def test_a_conflict_of_another_log_is_refused(stage: Stage) -> None:
     assert stage.asks(on.UndoRequested(request("r2"), "", other)).code == "epoch_unknown"
 
 
+def test_a_conflict_that_a_failover_took_is_not_undone_in_the_entry_that_stands_in_its_place(stage: Stage) -> None:
+    version = clash(stage, [op("/title", "theirs")], [op("/title", "ours")])
+    read = past(stage, version)
+    lost = msgspec.structs.replace(read, entry=msgspec.structs.replace(read.entry, device="watch"))
+    before = stage.machine.version
+    assert stage.asks(on.UndoRequested(request("r2"), "", lost)).code == "epoch_unknown"
+    assert stage.machine.version == before
+
+
 def test_what_was_read_before_the_log_forgot_it_is_to_be_read_again() -> None:
     limits = Limits(log_entries_kept_max=8, resume_entries_max=8, snapshot_entries_max=8, checkpoint_entries=2)
     stage = opened(limits=limits)
