@@ -56,7 +56,7 @@ def _rows() -> None:
 
 def _fences() -> None:
     real = admission._check_standing
-    admission._check_standing = lambda log, change, limits: real(log, change._replace(fence=None), limits)
+    admission._check_standing = lambda log, change, limits: real(log, replace(change, fence=None), limits)
 
 
 def _deaf() -> None:

@@ -102,7 +102,7 @@ def _ack_before_commit(real: Any) -> Any:
 
 def _fence_unchecked(real: Any) -> Any:
     def check(log: SessionLog, change: Any, limits: Any) -> None:
-        real(log, change._replace(fence=None), limits)
+        real(log, msgspec.structs.replace(change, fence=None), limits)
 
     return check
 

@@ -20,7 +20,9 @@ person's act and wins, unless it is old news; `open` never writes; `finish` ends
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import cast
+
+from msgspec import Struct
 
 from syncbridge import errors
 from syncbridge._ext import Committed, apply_measured, apply_patch, diff, equal, rebase, resolve
@@ -35,7 +37,7 @@ _POINTER_BELOW = POINTER + "/"
 _MISSING = object()
 
 
-class Change(NamedTuple):
+class Change(Struct, frozen=True, gc=False):
     """A change somebody asks for; ``base`` is the version its ops were made on, ``device`` "" for none.
 
     ``here_since`` is since when (ms) the device has followed without a break; None: it does not follow.
@@ -51,7 +53,7 @@ class Change(NamedTuple):
     here_since: int | None = None
 
 
-class Verdict(NamedTuple):
+class Verdict(Struct, frozen=True, gc=False):
     """An accepted change: its entry, the state it leads to, and the state that its ops were made on.
 
     ``is_as_made``: that was the head, and all but the playhead (whose anchor we may clamp) is committed as it was sent.

@@ -14,7 +14,8 @@ Invariants
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from syncbridge import errors
 from syncbridge._ext import apply_measured, apply_patch, measure
@@ -27,7 +28,7 @@ ANY_SIZE = 2**62
 """A committed entry was within the limit of its day; reading it back is not the time to judge."""
 
 
-class Mark(NamedTuple):
+class Mark(Struct, frozen=True, gc=False):
     """What `rollback` puts back; the deques are cut by version."""
 
     version: int
@@ -260,9 +261,11 @@ class SessionLog:
                     works.pop()
         while self.checkpoints[-1][0] > mark.version:
             self.checkpoints.pop()
-        self.version, self.state, self.size, self.fence, self.active, self.status = mark[:6]
-        self.offer, self.offer_version, self.seek_version, self.seek_device = mark[6:10]
-        self.playhead_version, self.fence_version, self.updated_at, self.offer_ends_at = mark[10:]
+        self.version, self.state, self.size = mark.version, mark.state, mark.size
+        self.fence, self.active, self.fence_version = mark.fence, mark.active, mark.fence_version
+        self.offer, self.offer_version, self.offer_ends_at = mark.offer, mark.offer_version, mark.offer_ends_at
+        self.seek_version, self.seek_device = mark.seek_version, mark.seek_device
+        self.playhead_version, self.updated_at, self.status = mark.playhead_version, mark.updated_at, mark.status
 
     def count_offer(self, now_ms: int, left_ms: int | None = None) -> None:
         """The waiting offer ends in ``left_ms``, or where nobody knows, when its writer's clock says; never later than

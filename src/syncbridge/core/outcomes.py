@@ -119,10 +119,12 @@ def _on_committed(machine: SessionMachine, event: on.Committed, now_ms: int) -> 
         return []
     machine.batch = None
     machine.lost_races = machine.backoff_ms = 0
-    machine.joining.difference_update(batch.joined_by)
+    if machine.joining:
+        machine.joining.difference_update(batch.joined_by)
     log.trim()
     if machine.is_shared:
-        log.txns.update((entry.version, batch.txn.id) for entry in batch.entries)
+        for entry in batch.entries:
+            log.txns[entry.version] = event.txn
     said = batch.said()
     if machine.seen:
         said += heed(machine, now_ms)

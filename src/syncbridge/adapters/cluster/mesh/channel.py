@@ -174,6 +174,14 @@ class _Arriving(Struct, frozen=True):
     answers: bool = True
 
 
+class _EntriesHead(Struct, frozen=True):
+    epoch: str
+    first: int
+    txn: str
+    previous_at: int
+    digests: Sequence[int]
+
+
 class _SignalHead(Struct, frozen=True):
     node: Name
     device: DeviceId
@@ -210,12 +218,8 @@ def encode_entries(
     """
     if sum(map(len, bodies)) > ENTRIES_BYTES_MAX:
         return b"h" + _json(Moved(epoch, first, first + len(bodies) - 1))
-    said = (_json(epoch), first, _json(txn), previous_at, b",".join(b"%d" % digest for digest in digests))
-    return (
-        b'e{"epoch":%s,"first":%d,"txn":%s,"previous_at":%d,"digests":[%s],"entries":[' % said
-        + b",".join(bodies)
-        + b"]}"
-    )
+    head = _json(_EntriesHead(epoch, first, txn, previous_at, digests))
+    return b'e%b,"entries":[%b]}' % (head[:-1], b",".join(bodies))
 
 
 def encode_statement(statement: Statement) -> bytes:
