@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from deploy.local.redis import RedisCluster, RedisPair, RedisServer
-from syncbridge.adapters.cluster.link.replies import Failure
+from syncbridge.adapters.cluster.link.replies import Answer, Failure
 from syncbridge.adapters.cluster.link.rules import Rules
 from syncbridge.adapters.cluster.link.script import script_of
 from tests.integration.redis.asking import APPEND, COUNT, command, run, until
@@ -27,6 +27,24 @@ async def test_what_is_asked_in_one_turn_goes_out_in_one_write_and_in_order(
     before = link.figures.writes
     answers = await asyncio.gather(*[run(link, COUNT, f"{{{prefix}}}:n") for _ in range(500)])
     assert answers == list(range(1, 501))
+    assert link.figures.writes - before == 1
+
+
+async def test_what_was_asked_is_sent_at_once_where_nothing_more_is_asked(
+    redis_server: RedisServer, open_link: Open, prefix: str
+) -> None:
+    link = await open_link(redis_server.url)
+    await run(link, COUNT, f"{prefix}:n")
+    before = link.figures.writes
+    answers: list[Answer] = []
+    for _ in range(3):
+        link.command(prefix.encode(), [b"INCR", prefix.encode()], answers.append, is_write=True)
+    assert link.figures.writes == before
+    link.flush()
+    assert link.figures.writes - before == 1
+    link.flush()
+    await until(lambda: len(answers) == 3)
+    assert answers == [1, 2, 3]
     assert link.figures.writes - before == 1
 
 

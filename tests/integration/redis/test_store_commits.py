@@ -16,7 +16,16 @@ from syncbridge.core.entry import Txn
 from syncbridge.core.facts import Change
 from syncbridge.core.ids import ConnectionId, DeviceId, TxnId
 from syncbridge.limits import Retention
-from syncbridge.ports import WasBehind, WasCommitted, WasConflict, WasFenced, WasForeign, WasRefused, WasUnknown
+from syncbridge.ports import (
+    Outcome,
+    WasBehind,
+    WasCommitted,
+    WasConflict,
+    WasFenced,
+    WasForeign,
+    WasRefused,
+    WasUnknown,
+)
 from tests.conformance.logs import (
     ACCOUNT,
     EPOCH,
@@ -78,6 +87,17 @@ def test_a_commit_is_said_once_on_the_session_s_channel_and_a_refused_one_is_not
     assert isinstance(told, Entries)
     assert (told.epoch, told.first, told.txn, told.digests) == (EPOCH, 2, txn.id, txn.digests)
     assert (read_entries(told), told.previous_at) == (txn.entries, STARTED_AT + 1)
+
+
+def test_commits_are_on_their_way_in_one_write_when_they_are_submitted(world: World) -> None:
+    node = world.node()
+    create(node, SESSION)
+    before = node.link.figures.writes
+    outcomes: list[Outcome] = []
+    node.store.submit([change(SESSION, 1), change(SESSION, 2)], outcomes.append)
+    assert node.link.figures.writes - before == 1
+    node.wait(lambda: len(outcomes) == 2)
+    assert node.link.figures.writes - before == 1
 
 
 def facts_of(txn: Txn) -> list[bytes]:

@@ -47,7 +47,8 @@ class RedisLink:
     Acks      `replicated`: a write is answered when a replica has it too, `unknown` when that took too long; where
               a server has no replica it is as `local`, and the log says so (see `node.Node`).
     Bounded   unanswered calls in number and bytes; what is over the bounds is answered `unavailable` at once.
-    Blocking  nothing blocks. What is asked in one turn of the loop goes out as one write a connection.
+    Blocking  nothing blocks. What is asked in one turn of the loop goes out as one write a connection, at `flush` or
+              with the next turn.
     """
 
     def __init__(self, place: Place, dialler: Dialler, *, acks: Acks, rules: Rules) -> None:
@@ -136,6 +137,15 @@ class RedisLink:
         words = packed((b"EVAL", script.source, b"0", *args))
         for node in primaries:
             node.pipe(0).put(Call(-1, words, answered, is_write, self._time()))
+
+    def flush(self) -> None:
+        """What was asked is on its way, where its server can be reached: for whoever has nothing more to ask this turn.
+
+        The loop reads its sockets before the next turn, and what they bring may take long.
+        """
+        for node in self._nodes.values():
+            for pipe in node.pipes:
+                pipe.flush()
 
     # -- news -----------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """Calls to one server in one order, over one connection at a time.
 
-What is put within a turn of the loop goes out as one write. At the level `replicated` each such write that changes
-anything ends with a WAIT, and its answers are told when the replicas have it. A server does nothing else on that
-connection while it waits; so at most `WAITS_MAX` writes are on their way, and what comes meanwhile joins the next one.
+What is put within a turn of the loop goes out as one write, at `Pipe.flush` or with the next turn. At the level
+`replicated` each such write that changes anything ends with a WAIT, and its answers are told when the replicas have it.
+A server does nothing else on that connection while it waits; so at most `WAITS_MAX` writes are on their way, and what
+comes meanwhile joins the next one.
 """
 
 from __future__ import annotations
@@ -83,8 +84,22 @@ class Pipe(Line):
             self._has_write = True
         if not self._is_scheduled:
             self._is_scheduled = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         return True
+
+    def flush(self) -> None:
+        """What was put is sent, where there is a connection that takes it now; else it is sent when there is."""
+        self._is_scheduled = False
+        connection = self._connection
+        if connection is None or not self._unsent or connection.waits >= WAITS_MAX:
+            return  # it goes with the next connection, or when a WAIT is answered
+        calls, self._unsent = self._unsent, []
+        replicas = self._replicas_wanted() if self._has_write else 0
+        self._has_write = False
+        figures = self._figures
+        figures.calls += len(calls)
+        figures.writes += 1
+        connection.send(Batch(calls, sum([len(call.packed) for call in calls]), self._loop.time(), replicas))
 
     def forget(self, script: Script) -> None:
         """The server does not know the script (any more): it is told before the next call of it."""
@@ -115,19 +130,6 @@ class Pipe(Line):
         self._bytes_room -= len(command)
         self._unsent.append(Call(-1, command, nobody, False, self._loop.time()))
 
-    def _flush(self) -> None:
-        self._is_scheduled = False
-        connection = self._connection
-        if connection is None or not self._unsent or connection.waits >= WAITS_MAX:
-            return  # it goes with the next connection, or when a WAIT is answered
-        calls, self._unsent = self._unsent, []
-        replicas = self._replicas_wanted() if self._has_write else 0
-        self._has_write = False
-        figures = self._figures
-        figures.calls += len(calls)
-        figures.writes += 1
-        connection.send(Batch(calls, sum([len(call.packed) for call in calls]), self._loop.time(), replicas))
-
     # -- the connection -------------------------------------------------------------------------------------------
 
     def log_in(self) -> None:
@@ -136,7 +138,7 @@ class Pipe(Line):
             self._unsent.insert(0, Call(-1, packed(words), self._dialler.logged_in, False, self._loop.time()))
             self._calls_room -= 1
             self._bytes_room -= len(self._unsent[0].packed)
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
 
     def expire(self, now: float) -> None:
         """Calls that waited too long for a connection are answered `unavailable`."""
@@ -169,7 +171,7 @@ class Pipe(Line):
 
     def _begun(self, state: ServerState) -> None:
         self._router.connected(self, state)
-        self._flush()
+        self.flush()
 
     def _ended(self) -> None:
         self._router.disconnected(self)
@@ -192,4 +194,4 @@ class Pipe(Line):
         self._bytes_room += batch.size_bytes
         if self._unsent and not self._is_scheduled:
             self._is_scheduled = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)

@@ -154,6 +154,7 @@ class Committer:
                 self._calls.add(txn.session, partial(self._submit, submission, done))
             else:
                 self._submit(submission, done)
+        self._link.flush()  # the batch is all that this turn commits
 
     def _submit(self, submission: Submission, done: Callable[[Outcome], None]) -> None:
         txn = submission.txn
