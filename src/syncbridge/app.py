@@ -15,6 +15,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -41,6 +42,7 @@ from syncbridge.runtime.ending import end_all
 from syncbridge.runtime.engine import Engine
 from syncbridge.runtime.hellos import HelloGate
 from syncbridge.runtime.neighbour import EngineNeighbour
+from syncbridge.runtime.repeating import repeat
 from syncbridge.runtime.service import LiveSessionService
 from syncbridge.runtime.timers import CallAt, Cancellable
 from syncbridge.telemetry import PrometheusTelemetry
@@ -250,26 +252,25 @@ class Service:
     def _start_upkeep(self) -> None:
         loop = asyncio.get_running_loop()
         self._upkeep = [
-            loop.create_task(self._every(GAUGES_EVERY_MS, lambda: self.gauges.read(self.server.door))),
-            loop.create_task(self._every(CLOCK_EVERY_MS, self.clock.follow_wall)),
+            loop.create_task(repeat("gauges", GAUGES_EVERY_MS, self._read_gauges, late_ms=self._lagged)),
+            loop.create_task(repeat("clock", CLOCK_EVERY_MS, self.clock.follow_wall)),
             loop.create_task(keep_up(self.authority, self.telemetry)),
             loop.create_task(self.lifecycle.retention.follow()),
             loop.create_task(self.lifecycle.eraser.follow()),
         ]
         if (archiving := self.archiving) is not None:
-            self._upkeep.append(loop.create_task(self._every(ARCHIVE_EVERY_MS, lambda: archiving.keep(self.engine))))
+            keep = partial(archiving.keep, self.engine)
+            self._upkeep.append(loop.create_task(repeat("archive", ARCHIVE_EVERY_MS, keep)))
         self._upkeep += [loop.create_task(work()) for work in self._backends_upkeep]
         if self.certificate is not None:
-            self._upkeep.append(loop.create_task(self._every(CERTIFICATE_EVERY_MS, self.certificate.look)))
+            look = self.certificate.look
+            self._upkeep.append(loop.create_task(repeat("certificate", CERTIFICATE_EVERY_MS, look)))
 
-    async def _every(self, every_ms: int, work: Callable[[], object]) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due_s = loop.time() + every_ms / 1000
-            await asyncio.sleep(every_ms / 1000)
-            if every_ms == GAUGES_EVERY_MS:
-                self.telemetry.measured("loop_lag_ms", max(0.0, (loop.time() - due_s) * 1000))
-            work()
+    def _read_gauges(self) -> None:
+        self.gauges.read(self.server.door)
+
+    def _lagged(self, late_ms: float) -> None:
+        self.telemetry.measured("loop_lag_ms", late_ms)
 
 
 def _traces_of(settings: Settings) -> Traces | None:
