@@ -291,5 +291,5 @@ async def test_an_onlooker_is_told_what_no_queue_asked_for_and_makes_nothing(rab
 async def test_an_onlooker_says_why_the_broker_does_not_let_it_in_and_no_password(rabbit: Rabbit) -> None:
     wrong = await inspect_broker(rabbit.url, FixedCredentials("guest", "wrong-password"))
     nobody = await inspect_broker(f"amqp://guest:guest@127.0.0.1:{free_port()}/")
-    assert (wrong.fault, "wrong-password" in str(wrong)) == ("ProbableAuthenticationError", False)
-    assert nobody.fault
+    assert (wrong.fault.partition(",")[0], "wrong-password" in str(wrong)) == ("wrong user or password", False)
+    assert nobody.fault == "Connection refused"

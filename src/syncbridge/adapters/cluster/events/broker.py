@@ -18,14 +18,9 @@ import aio_pika
 import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed
-from aiormq.exceptions import (
-    AuthenticationError,
-    ChannelAccessRefused,
-    InvalidFrameError,
-    ProbableAuthenticationError,
-)
 from yarl import URL
 
+from syncbridge.adapters.cluster.events.faults import FAULTS, fault_of
 from syncbridge.adapters.cluster.events.publisher import Publisher
 from syncbridge.adapters.cluster.trust import trusting
 from syncbridge.core.facts import Fact
@@ -77,8 +72,7 @@ class RabbitBroker:
         self._connection: AbstractConnection | None = None
         self._publisher: Publisher | None = None
         self._has_unrouted = False
-        for name in ("aio_pika", "aiormq"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # its lines say what ours say
+        hush_libraries()
 
     def is_connected(self) -> bool:
         return self._publisher is not None and self._publisher.is_open
@@ -94,17 +88,10 @@ class RabbitBroker:
                 # Without its own time-out, which is `asyncio.wait_for` again.
                 await self._connection.connect()
                 self._publisher = await self._publishing(self._connection)
-        except ChannelAccessRefused as error:
+        except FAULTS as error:
             await self.close()
-            raise NotTold("refused", "the user may not declare or use the exchange") from error
-        except (AuthenticationError, ProbableAuthenticationError, InvalidFrameError) as error:
-            # InvalidFrameError: the library says so when a close comes where the vhost should be opened.
-            await self.close()
-            raise NotTold("refused", "wrong user or password, or the vhost is not there or not the user's") from error
-        except (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, ValueError) as error:
-            await self.close()
-            # Its class, not its text: that may hold the address with the password.
-            raise NotTold("away", type(error).__name__) from error
+            reason, detail = fault_of(error)
+            raise NotTold(reason, f"{place_of(self._url)}: {detail}") from error
 
     async def _publishing(self, connection: AbstractConnection) -> Publisher:
         """A publisher over a channel of its own, whose exchange is there."""
@@ -169,3 +156,14 @@ def address_of(url: URL, credentials: CredentialSource | None) -> URL:
     if not held.password:
         return url
     return url.with_user(held.username or url.user or "guest").with_password(held.password)
+
+
+def place_of(url: URL) -> str:
+    """Host and port of the broker."""
+    return f"{url.host}:{url.port or (5671 if url.scheme == 'amqps' else 5672)}"
+
+
+def hush_libraries() -> None:
+    """The libraries log nothing of their own: their lines say what ours say."""
+    for name in ("aio_pika", "aiormq"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -7,12 +7,13 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import AMQPError, ChannelClosed
+from aio_pika.exceptions import ChannelClosed
 from aiormq.exceptions import ChannelNotFoundEntity
 from msgspec import Struct
 from yarl import URL
 
-from syncbridge.adapters.cluster.events.broker import EXCHANGE, UNROUTED, address_of
+from syncbridge.adapters.cluster.events.broker import EXCHANGE, UNROUTED, address_of, hush_libraries, place_of
+from syncbridge.adapters.cluster.events.faults import FAULTS, fault_of
 from syncbridge.adapters.cluster.trust import trusting
 from syncbridge.ports import CredentialSource
 
@@ -34,18 +35,16 @@ async def inspect_broker(
     """What the broker says now, within `ANSWER_S`. Raises CannotTrust."""
     place = URL(url)
     tls = trusting(ca_file) if place.scheme == "amqps" else None
-    address = f"{place.host}:{place.port or (5671 if tls else 5672)}"
+    address = place_of(place)
+    hush_libraries()
     connection = aio_pika.Connection(address_of(place, credentials), ssl_context=tls)
     try:
         async with asyncio.timeout(ANSWER_S):
             await connection.connect()
             has_exchange = await _has_exchange(connection)
             return InspectedBroker(address, has_exchange=has_exchange, unrouted=await _unrouted(connection))
-    except TimeoutError:
-        return InspectedBroker(address, f"no answer within {ANSWER_S:g} s")
-    except (AMQPError, ChannelClosed, OSError) as error:
-        # Its class, not its text: that may hold the address with the password.
-        return InspectedBroker(address, type(error).__name__)
+    except (*FAULTS, ChannelClosed) as error:
+        return InspectedBroker(address, fault_of(error)[1])
     finally:
         await connection.close()
 
