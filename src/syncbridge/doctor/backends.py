@@ -84,13 +84,8 @@ def judged(servers: Iterable[Inspected], *, acks: str) -> Iterator[Finding]:
 
 def _of_one(server: Inspected, acks: str) -> Iterator[Finding]:
     at, settings = server.address, server.settings
-    if server.is_too_old:
-        yield problem(
-            REDIS,
-            f"{at}: it says that it is Redis {server.version}",
-            "A node needs Redis 7 or newer, and does not use it.",
-            "upgrade it, or name another server in redis_url",
-        )
+    if server.refusal:
+        yield problem(REDIS, server.refusal, "No node uses it, and none starts.", "do as the sentence says")
     if settings.get("maxmemory-policy", "noeviction") != "noeviction":
         yield problem(
             REDIS,

@@ -18,7 +18,9 @@ ARGON2_MEMORY_KIB_MIN = 19_456
 def refused(error: ConfigError) -> Iterator[Finding]:
     """One finding a line of what is wrong with it."""
     for line in str(error).splitlines():
-        yield problem(CHECK, line, "The service does not start.", "syncbridge config")
+        yield problem(
+            CHECK, line, "The service does not start.", "correct the key; docs/configuration.md tells of each"
+        )
 
 
 def check_configuration(settings: Settings) -> Iterator[Finding]:

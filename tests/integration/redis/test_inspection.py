@@ -17,6 +17,21 @@ async def test_every_server_of_a_cluster_is_found_from_one(redis_cluster: RedisC
     assert all(one.replicas == 1 for one in found if one.role == "master")
 
 
+async def test_a_server_of_another_kind_than_the_address_says_is_told_as_a_node_tells_it(
+    redis_cluster: RedisCluster, redis_server: RedisServer
+) -> None:
+    of_cluster, single = redis_cluster.nodes[0].port, redis_server.port
+    (found,) = await inspect_redis(f"redis://127.0.0.1:{of_cluster}")
+    assert (
+        found.refusal
+        == f"127.0.0.1:{of_cluster} is a server of a Redis Cluster: say redis+cluster:// (rediss+cluster://)"
+    )
+    (found,) = await inspect_redis(f"redis+cluster://127.0.0.1:{single}")
+    assert found.refusal == f"127.0.0.1:{single} is no server of a Redis Cluster: say redis:// (rediss://)"
+    (found,) = await inspect_redis(f"redis://127.0.0.1:{single}")
+    assert found.refusal == ""
+
+
 async def test_a_single_server_tells_how_it_is_set_up(redis_server: RedisServer) -> None:
     (found,) = await inspect_redis(f"redis://127.0.0.1:{redis_server.port}")
     assert found.version.startswith("7.")

@@ -52,7 +52,7 @@ def test_acknowledgements_without_a_replica_are_told() -> None:
         ({"role": "slave", "replicas": 0}, "ok", "slave"),
         ({"settings": {}}, "ok", "7.0.15"),
         ({"fault": "Connection refused"}, "problem", "Connection refused"),
-        ({"version": "6.2.1"}, "problem", "Redis 6.2.1"),
+        ({"refusal": "r:6379 says that it is Redis 6.2.1"}, "problem", "Redis 6.2.1"),
         ({"settings": {"maxmemory-policy": "allkeys-lru"}}, "problem", "maxmemory-policy is allkeys-lru"),
         ({"settings": {"appendonly": "no"}}, "warning", "appendonly is no"),
         ({"settings": {"min-replicas-to-write": "1"}}, "ok", "7.0.15"),

@@ -64,10 +64,22 @@ def state_of(info: bytes) -> ServerState:
     )
 
 
-def is_too_old(version: str) -> bool:
-    """Whether a server that says this version cannot be used; one that says none is tried."""
+def refusal_of(address: Address, version: str, mode: str, *, is_cluster: bool) -> str:
+    """Why a server that says this of itself is not used, and what to do; "" where it is. What it does not say is right.
+
+    It is too old, or not of the kind that the URL says: then most slots, or all, would be somebody else's.
+    """
     major = version.partition(".")[0]
-    return major.isdecimal() and int(major) < MAJOR_MIN
+    if major.isdecimal() and int(major) < MAJOR_MIN:
+        return (
+            f"{address} says that it is Redis {version}, and Redis {MAJOR_MIN} or newer is needed: "
+            "upgrade it, or name another server in redis_url"
+        )
+    if mode == "cluster" and not is_cluster:
+        return f"{address} is a server of a Redis Cluster: say redis+cluster:// (rediss+cluster://)"
+    if mode == "standalone" and is_cluster:
+        return f"{address} is no server of a Redis Cluster: say redis:// (rediss://)"
+    return ""
 
 
 INFO_WORDS = (b"INFO", b"server", b"replication", b"persistence")
@@ -131,18 +143,6 @@ class Dialler:
         user = [credentials.username.encode()] if credentials.username else []
         return [b"AUTH", *user, credentials.password.encode()]
 
-    def _judge(self, address: Address, state: ServerState) -> None:
-        """The server is new enough, and of the kind that the URL says: else most slots would be somebody else's."""
-        if is_too_old(state.version):
-            raise CannotConnect(
-                f"{address} says that it is Redis {state.version}, and Redis {MAJOR_MIN} or newer is needed: "
-                "upgrade it, or name another server in redis_url"
-            )
-        if state.mode == "cluster" and not self._is_cluster:
-            raise CannotConnect(f"{address} is a server of a Redis Cluster: say redis+cluster:// (rediss+cluster://)")
-        if state.mode == "standalone" and self._is_cluster:
-            raise CannotConnect(f"{address} is no server of a Redis Cluster: say redis:// (rediss://)")
-
     async def _greet(
         self, address: Address, connection: Connection, sources: Sequence[bytes], protocol: int
     ) -> ServerState:
@@ -171,7 +171,8 @@ class Dialler:
         await whole
         info = answers[asked]
         state = state_of(info if isinstance(info, bytes) else b"")
-        self._judge(address, state)
+        if refusal := refusal_of(address, state.version, state.mode, is_cluster=self._is_cluster):
+            raise CannotConnect(refusal)
         for answer in answers:
             if isinstance(answer, Failure):
                 said = answer.text[:120]

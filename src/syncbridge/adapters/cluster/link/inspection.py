@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from syncbridge.adapters.cluster.link.address import Address, place_of
-from syncbridge.adapters.cluster.link.dialling import ADVICE, is_too_old
+from syncbridge.adapters.cluster.link.dialling import ADVICE, refusal_of
 from syncbridge.adapters.cluster.trust import trusting
 from syncbridge.ports import Credentials, CredentialSource
 
@@ -21,12 +21,14 @@ _SETTINGS: Final = ("maxmemory-policy", "appendonly", "client-output-buffer-limi
 
 class Inspected(Struct, frozen=True):
     """One server. ``settings`` are empty where it does not tell them (a managed Redis); ``fault`` says why no more is
-    known, ``advice`` what to do about it where that is known. ``cluster_state`` is "" outside a cluster;
-    ``clock_off_ms`` is how far its clock is ahead of this machine's, beyond what asking took."""
+    known, ``advice`` what to do about it where that is known; ``refusal`` why a node does not use it. ``cluster_state``
+    is "" outside a cluster; ``clock_off_ms`` is how far its clock is ahead of this machine's, beyond what asking took.
+    """
 
     address: str
     fault: str = ""
     advice: str = ""
+    refusal: str = ""
     version: str = ""
     role: str = ""
     replicas: int = 0
@@ -35,17 +37,13 @@ class Inspected(Struct, frozen=True):
     slots: int = 0
     clock_off_ms: int = 0
 
-    @property
-    def is_too_old(self) -> bool:
-        """Whether a node refuses it for its version."""
-        return is_too_old(self.version)
-
 
 class _Way(Struct, frozen=True):
     """How each server is come to."""
 
     login: Credentials
     is_secure: bool
+    is_cluster: bool
     ca_file: str
 
     def client(self, address: Address) -> Redis:
@@ -69,7 +67,9 @@ async def inspect_redis(url: str, credentials: CredentialSource | None = None, *
     place = place_of(url)
     if place.is_secure:
         trusting(ca_file)  # judged here: the library would say of each server that it cannot be reached
-    way = _Way(place.credentials if credentials is None else credentials.current(), place.is_secure, ca_file)
+    way = _Way(
+        place.credentials if credentials is None else credentials.current(), place.is_secure, place.is_cluster, ca_file
+    )
     addresses = list(place.seeds)
     if place.is_cluster:
         for seed in place.seeds:
@@ -105,10 +105,12 @@ async def _inspect(address: Address, way: _Way) -> Inspected:
             cluster = await _cluster_info(client) if told.get("cluster_enabled") else {}
     except (RedisError, OSError, TimeoutError) as error:
         return Inspected(str(address), fault=str(error) or type(error).__name__, advice=_advice_for(error, way.login))
+    version = str(told.get("redis_version", ""))
     followers = [value for key, value in told.items() if key.startswith("slave") and isinstance(value, dict)]
     return Inspected(
         str(address),
-        version=str(told.get("redis_version", "")),
+        refusal=refusal_of(address, version, str(told.get("redis_mode", "")), is_cluster=way.is_cluster),
+        version=version,
         role=str(told["role"]),
         replicas=sum(one.get("state") == "online" for one in followers),
         settings=settings,

@@ -240,7 +240,7 @@ def _fault_of(error: Exception, where: str, address: str) -> SecretFault:
         case refusals.VaultNotInitialized():
             return SecretFault("failing", f"Vault at {address} is not initialised (501)")
         case refusals.InvalidRequest():
-            return SecretFault("malformed", f"{where} refuses what it was sent (400)")
+            return SecretFault("malformed", f"{where} refuses what it was sent (400): is the role right?")
         case refusals.VaultError():
             return SecretFault("failing", f"{where} cannot be had now: it fails, or is asked too often (429, 5xx)")
         case OSError():
