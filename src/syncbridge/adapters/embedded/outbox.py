@@ -22,9 +22,9 @@ from syncbridge.core.ids import SessionId
 from syncbridge.errors import Unavailable
 from syncbridge.ports import Backlog, Clock, StoreFault, Waiting
 
-ROWS_MAX: Final = 256
-"""Rows read at a time: the journal's thread, which commits wait for, is busy with them for about 2 ms."""
-READS_MAX: Final = 4
+ROWS_MAX: Final = 64
+"""Rows read at a time: the journal's thread, which commits wait for, is busy with them for half a millisecond."""
+READS_MAX: Final = 8
 CHANGES_MAX: Final = 10_000
 """Sessions whose changes wait in memory for their turn; no more is read before some were told."""
 CURSOR_INTERVAL_MS: Final = 1_000
