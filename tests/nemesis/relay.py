@@ -1,10 +1,11 @@
-"""A bad line between a device and a node: it is slow, or breaks in the middle of whatever is being said."""
+"""A bad line to a server: it is slow, or breaks in the middle of whatever is being said."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
+from collections import deque
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -15,15 +16,20 @@ class Relay:
     """A TCP relay on a port of its own to another port; what it does to the bytes may change at any time.
 
     ``delay_s`` is how long each byte is under way, ``cut_bytes_max`` how many bytes from the server a connection takes
-    at most before it is reset: any number up to it, so at any place of any message. 0: none.
+    at most before it is reset: any number up to it, so at any place of any message. 0: none. ``source`` is the address
+    that it speaks from, where that matters.
     """
 
     target: int
     chance: random.Random
+    host: str = "127.0.0.1"
+    source: str = "127.0.0.1"
     delay_s: float = 0.0
     cut_bytes_max: int = 0
     port: int = 0
     cuts: int = 0
+    late: int = 0
+    """How many pieces were delayed."""
     _lines: set[asyncio.Task[None]] = field(default_factory=set)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _is_over: bool = False
@@ -56,7 +62,7 @@ class Relay:
         far_writer: asyncio.StreamWriter | None = None
         ways: list[asyncio.Task[None]] = []
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+            far_reader, far_writer = await asyncio.open_connection(self.host, self.target, local_addr=(self.source, 0))
             budget = self.chance.randrange(self.cut_bytes_max) if self.cut_bytes_max else None
             spawn = asyncio.get_running_loop().create_task
             ways = [spawn(self._pour(reader, far_writer, None)), spawn(self._pour(far_reader, writer, budget))]
@@ -75,6 +81,11 @@ class Relay:
     async def _pour(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: int | None) -> None:
         """Returns when a side closed, or the budget is spent."""
         loop = asyncio.get_running_loop()
+        under_way: deque[bytes] = deque()
+
+        def arrive() -> None:
+            _write(writer, under_way.popleft())
+
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
                 if budget is not None and len(data) >= budget:
@@ -83,9 +94,12 @@ class Relay:
                     self.cuts += 1
                     return
                 budget = None if budget is None else budget - len(data)
-                if self.delay_s:
-                    # Not a sleep: what follows is under way at the same time.
-                    loop.call_later(self.delay_s, _write, writer, data)
+                if self.delay_s or under_way:
+                    # Not a sleep: what follows is under way at the same time. Nothing overtakes what left before it,
+                    # for each turn brings the oldest, also when the delay became less meanwhile.
+                    self.late += 1
+                    under_way.append(data)
+                    loop.call_later(self.delay_s, arrive)
                 else:
                     writer.write(data)
                     await writer.drain()
