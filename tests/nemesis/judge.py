@@ -95,19 +95,22 @@ def _after(state: JsonObject, entry: Entry) -> JsonObject:
 async def converged_s(traffic: Traffic, url: str, *, deadline_s: float = 20.0) -> float:
     """How long it took from now until every device, both nodes and Redis held the same of every session.
 
+    The nodes come last: whom one asks, looks for what it may have missed, so devices would hear it by our asking alone.
     Raises AssertionError with who held what when the time is over.
     """
     begin = time.monotonic()
     for session in traffic.sessions:
         while True:
-            devices = traffic.holders(session)
-            nodes = {f"node {number}": await whole_at(traffic.person, number, session) for number in range(2)}
-            held = {**devices, **nodes}
-            is_one = len(set(held.values())) == 1 and len(devices) == len(traffic.bridges)
-            if is_one and await stored_whole(url, session) in held.values():
+            held = traffic.holders(session)
+            is_one = len(set(held.values())) == 1 and len(held) == len(traffic.bridges)
+            if is_one and (stored := await stored_whole(url, session)) in held.values():
                 break
             assert time.monotonic() < begin + deadline_s, f"{session}: {held}"
             await asyncio.sleep(0.05)
+        for number in range(2):
+            while (told := await whole_at(traffic.person, number, session)) != stored:
+                assert time.monotonic() < begin + deadline_s, f"{session}: node {number} tells {told}, not {stored}"
+                await asyncio.sleep(0.05)
     return time.monotonic() - begin
 
 
@@ -122,6 +125,8 @@ class Verdict:
     lost: list[str]
     doubled: list[str]
     unseen: list[str]
+    listed: int = 0
+    """Values that a merge overwrote and a row of `conflicts` tells of."""
 
     @property
     def faults(self) -> list[str]:
@@ -134,6 +139,7 @@ async def judged(traffic: Traffic, url: str) -> Verdict:
     for session, history in traffic.histories.items():
         stored = await stored_log(url, session)
         writes = [one for one in history if one.kind == "write"]
+        verdict.listed += sum(len(entry.conflicts) for entry in stored.entries)
         verdict.operations += len(history)
         verdict.acked += sum(one.outcome == "ok" for one in writes)
         verdict.unknown += sum(one.outcome == "unknown" for one in history)
