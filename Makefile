@@ -128,7 +128,7 @@ sanitize: ## run the compiled core's tests under ASan and UBSan
 	@$(MAKE) setup
 
 .PHONY: nemesis
-nemesis: setup servers ## kill, freeze and cut off servers of a cluster under load, as root (an hour; ARGS="--rounds 1")
+nemesis: setup servers ## kill, freeze and cut off servers of a cluster under load, as root (two hours; ARGS="--rounds 1")
 	@$(BIN)/python -m tests.nemesis $(ARGS)
 
 # --- upkeep ---

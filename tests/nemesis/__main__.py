@@ -1,9 +1,22 @@
 """The nemeses at length: ``python -m tests.nemesis``; with ``--rounds N`` more, or fewer, of each.
 
-Ten rounds of each fault, some 50,000 operations, a thousand handoffs with a node killed at each step, twenty primaries
-that are cut off and killed; then one such round with acknowledgements of the primary alone, which has to lose, and one
-with nodes that are deaf to each other, which has to be found. Prints what each measured, and ends with 0 when nothing
-was wrong, about an hour later. Needs root (see `network`).
+========= =============================================================================================================
+part      what happens, N times (10 where nothing is said)
+========= =============================================================================================================
+faults    each fault of `tests.nemesis.faults` befalls the servers while five devices work over two nodes
+slow      every byte between the nodes and Redis is late for a while
+lines     a thousand lines between devices and nodes break, each at a byte of its own
+together  five devices make a thousand edits of one register and one counter, as fast as they are answered
+handoffs  a hundred, with a node killed at each step
+loss      two primaries are cut off and killed with every node; and once with acknowledgements of the primary alone,
+          which has to lose
+deaf      once: nodes that are deaf to each other, which has to be found
+away      PostgreSQL is away for a minute, then Vault for half of one, while devices work over two nodes of
+          `tests.nemesis.operations`; ten minutes at the most
+========= =============================================================================================================
+
+All of them, or those that are named: ``python -m tests.nemesis lines away --rounds 5``. Prints what each measured, and
+ends with 0 when nothing was wrong; all of it takes an hour and a half. Needs root (see `network`).
 """
 
 from __future__ import annotations
@@ -12,73 +25,50 @@ import argparse
 import asyncio
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-from tests.nemesis.disaster import cut_then_kill
-from tests.nemesis.faults import FAULTS, NOTHING
-from tests.nemesis.moves import STEPS, travel
+from tests.nemesis import parts
 from tests.nemesis.network import own_network
-from tests.nemesis.rounds import run_round
+from tests.nemesis.operations import absence
 from tests.nemesis.stage import Stage
 
 ROUNDS = 10
-HANDOFFS = 1_000
-ROUND_S = 10.0
+AWAY = "away"
 
 
-async def rage(stage: Stage, rounds: int) -> list[str]:
+def rage(names: list[str], rounds: int) -> list[str]:
     """Everything that was wrong, each with what it happened in."""
     wrong: list[str] = []
-    operations = 0
-    for number in range(rounds):
-        for fault in FAULTS:
-            report = await run_round(stage, fault, seed=1_000 * number + FAULTS.index(fault), after_s=ROUND_S / 5)
-            print(f"round {number + 1}, {report}", flush=True)
-            operations += report.verdict.operations
-            wrong += [f"{fault}: {text}" for text in report.faults]
-    print(f"{operations} operations under {rounds * len(FAULTS)} faults", flush=True)
-    moves, faults = await travel(stage, moves=HANDOFFS * rounds // ROUNDS, kills=STEPS)
-    print(f"handoffs: {moves}", flush=True)
-    wrong += [f"handoffs: {text}" for text in faults]
-    for number in range(2 * rounds):
-        loss = await cut_then_kill(stage, seed=number)
-        print(f"cut, then killed, {number + 1}: {loss}", flush=True)
-        wrong += [f"cut, then killed: {text}" for text in loss.lost]
-    stage.start_nodes("local")
-    loss = await cut_then_kill(stage, seed=0)
-    print(f"the control, acknowledged by the primary alone: {loss}", flush=True)
-    if not loss.lost:
-        wrong.append("the control lost nothing: the rounds before prove nothing")
-    wrong += await _deaf(stage)
+    staged = [name for name in names if name != AWAY]
+    if staged:
+        with tempfile.TemporaryDirectory() as folder, own_network() as network:
+            stage = Stage(Path(folder), network)
+            try:
+                stage.start()
+                for name in staged:
+                    began = time.monotonic()
+                    wrong += [f"{name}: {text}" for text in asyncio.run(parts.PARTS[name](stage, rounds))]
+                    print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+            finally:
+                stage.stop()
+    if AWAY in names:
+        wrong += [f"{AWAY}: {text}" for text in absence.run(minutes=min(rounds, absence.MINUTES_MAX))]
     return wrong
 
 
-async def _deaf(stage: Stage) -> list[str]:
-    """Nodes that do not hear each other must be found by their devices' states."""
-    stage.plants = "deaf"
-    stage.start_nodes("replicated")
-    try:
-        report = await run_round(stage, NOTHING, seed=1)
-    except AssertionError as error:
-        print(f"found, as it must be: {str(error)[:200]}", flush=True)
-        return []
-    finally:
-        stage.plants = ""
-    return [] if report.faults else ["nodes that are deaf to each other were not found"]
-
-
 def main(arguments: list[str]) -> int:
-    """0 where every promise held, and the control lost."""
+    """0 where every promise held, and the controls were found."""
     parser = argparse.ArgumentParser(prog="python -m tests.nemesis", description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each fault (default %(default)s)")
+    known = [*parts.PARTS, AWAY]
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(known)} (default all)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each (default %(default)s)")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder, own_network() as network:
-        stage = Stage(Path(folder), network)
-        try:
-            stage.start()
-            wrong = asyncio.run(rage(stage, options.rounds))
-        finally:
-            stage.stop()
+    if unknown := [name for name in options.parts if name not in known]:
+        parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(known)}")
+    if options.rounds < 1:
+        parser.error("expected at least one round")
+    wrong = rage(options.parts or known, options.rounds)
     for text in wrong:
         print(f"WRONG  {text}")
     return int(bool(wrong))

@@ -12,6 +12,7 @@ from typing import Final
 from deploy.local.process import program
 
 _CLONE_NEWNET: Final = 0x40000000
+_WAYS: Final = "add table ip nemesis_ways; add chain ip nemesis_ways out { type nat hook output priority -100; }"
 _TABLE: Final = "add table inet nemesis; add chain inet nemesis input { type filter hook input priority 0; }"
 
 
@@ -33,6 +34,22 @@ class Network:
     def heal(self) -> None:
         """Every cut is mended."""
         _nft("add table inet nemesis; delete table inet nemesis")
+
+    @contextmanager
+    def detour(self, source: str, ways: Iterable[tuple[str, int, int]]) -> Iterator[None]:
+        """Meanwhile, what connects from the source to an address and port comes to another port of the source.
+
+        ``ways`` are address, port and that other port. Connections that are open stay where they are.
+        """
+        rules = [
+            f"add rule ip nemesis_ways out ip saddr {source} ip daddr {host} tcp dport {port} dnat to {source}:{to}"
+            for host, port, to in ways
+        ]
+        _nft("; ".join([_WAYS, *rules]))
+        try:
+            yield
+        finally:
+            _nft("delete table ip nemesis_ways")
 
 
 def _nft(words: str) -> None:

@@ -14,7 +14,6 @@ from tests.nemesis.judge import CONVERGED_S, Verdict, converged_s, judged
 from tests.nemesis.stage import Stage, until
 from tests.nemesis.traffic import Traffic, open_traffic
 
-ANSWERED_S = 2.5
 _TURN_S = 0.5
 """What a loop and two nodes on two busy cores may be late, beyond what is promised."""
 
@@ -47,7 +46,8 @@ class Report:
         verdict = self.verdict
         return (
             f"{self.name}: {verdict.operations} operations, {verdict.acked} acknowledged, {verdict.unknown} unknown, "
-            f"{len(verdict.lost)} lost; written again after {self.silence_s:.2f} s, slowest answer "
+            f"{len(verdict.lost)} lost, {len(verdict.doubled)} doubled, {verdict.listed} overwritten and listed, "
+            f"{len(verdict.unseen)} unlisted; written again after {self.silence_s:.2f} s, slowest answer "
             f"{self.slowest_s:.2f} s, {self.closed} sockets closed, one state after {self.converged_s:.2f} s; "
             f"{self.pushes} pushes, {self.copies} repeats, {self.hops} hops; refused {self.refusals}; "
             f"joins {self.joins}"
@@ -66,11 +66,14 @@ async def run_round(
     hop_share: float = 0.02,
     address: Callable[[], str] | None = None,
     goes_on: Callable[[], bool] = lambda: False,
+    goes_on_s: float = 60.0,
+    acked_min: int = 0,
     before_end: Callable[[], object] = lambda: None,
 ) -> Report:
     """The round is over, and the stage is whole again. Where the primary is replaced no device hops by itself.
 
-    The fault lasts while ``goes_on``, and its time at least; ``before_end`` is called when it is mended.
+    The fault lasts for its time at least, then, at most ``goes_on_s`` more, while ``goes_on`` and until so many edits
+    were acknowledged; ``before_end`` is called when it is mended.
     """
     await stage.calm()
     async with AsyncExitStack() as stack:
@@ -88,7 +91,9 @@ async def run_round(
             await asyncio.sleep(fault.again_s)
             await asyncio.to_thread(fault.strike, stage, primary)
         await asyncio.sleep(max(0.0, struck_at + fault.holds_s - time.monotonic()))
-        await until(lambda: not goes_on(), deadline_s=60, what="the end of the fault")
+        await until(
+            lambda: not goes_on() and traffic.acked >= acked_min, deadline_s=goes_on_s, what="the end of the fault"
+        )
         fault.mend(stage, primary)
         await stage.calm()
         before_end()
@@ -132,7 +137,7 @@ def _judge_service(report: Report, fault: Fault) -> None:
     if report.closed:
         report.faults.append(f"closed: {report.closed} sockets")
     frozen_s = fault.holds_s if fault.freezes_node else 0.0
-    if report.slowest_s > max(ANSWERED_S, frozen_s) + _TURN_S:
+    if report.slowest_s > max(fault.answered_s, frozen_s) + _TURN_S:
         report.faults.append(f"answered: after {report.slowest_s:.2f} s")
     if report.silence_s > fault.writable_s:
         report.faults.append(f"writable: after {report.silence_s:.2f} s")

@@ -86,6 +86,11 @@ class Traffic:
     def operations(self) -> int:
         return sum(len(history) for history in self.histories.values())
 
+    @property
+    def acked(self) -> int:
+        """How many edits were acknowledged."""
+        return sum(one.kind == "write" and one.outcome == "ok" for each in self.histories.values() for one in each)
+
     def holders(self, session: str) -> dict[str, Whole]:
         """The session as each device holds it."""
         found = {}
