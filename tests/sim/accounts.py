@@ -76,6 +76,7 @@ class AccountServer:
 
     def publish(self, channel: bytes, frame: bytes) -> None:
         """The frame is on its way to all who listen now."""
+        self.world.note("published", frame)
         for link in self.links:
             if channel in link.listening:
                 for _ in range(2 if self.random.random() < self.ways.double_chance else 1):
