@@ -48,6 +48,20 @@ async def test_what_was_asked_is_sent_at_once_where_nothing_more_is_asked(
     assert link.figures.writes - before == 1
 
 
+async def test_a_loop_that_stood_still_sends_what_was_asked_before(
+    redis_server: RedisServer, open_link: Open, prefix: str
+) -> None:
+    link = await open_link(redis_server.url)
+    away_s = link.rules.retry_ms / 1000 + 1
+    link._now, link._is_now = asyncio.get_running_loop().time() - away_s, True
+    answers: list[Answer] = []
+    link.command(prefix.encode(), [b"INCR", prefix.encode()], answers.append, is_write=True)
+    link._ticker.cancel()
+    link._tick(link._now)  # the timer is late by as long as the process was stopped
+    await until(lambda: bool(answers))
+    assert answers == [1]
+
+
 async def test_calls_reach_the_server_that_has_their_slot(
     redis_cluster: RedisCluster, open_link: Open, prefix: str
 ) -> None:

@@ -303,8 +303,10 @@ class RedisLink:
             self._looked_at = now
             for node in self._nodes.values():
                 node.ask_state()
-        # A loop that stood still itself has not read what was answered meanwhile.
+        # A loop that stood still itself has not read what was answered meanwhile, nor sent what was asked before.
         has_stood_still = now - due_at > self.rules.frozen_ms / 2000
+        if has_stood_still:
+            self.flush()
         for node in list(self._nodes.values()):
             if not has_stood_still:
                 node.look(now)
