@@ -44,6 +44,9 @@ class World:
             kept=lambda _: None,
         )
 
+    def flush(self) -> None:
+        """Every call is answered as it is made."""
+
     def run(
         self, _script: Script, _keys: Sequence[bytes], _args: Sequence[bytes], done: Callable[[Any], None], **_how: bool
     ) -> None:
