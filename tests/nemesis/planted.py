@@ -12,11 +12,14 @@ hasty       a node that is told to end waits for no answer of Redis, and says go
 false-acks  what Redis refused is acknowledged
 no-lead     a new signing key signs at once
 kept-keys   a signing key that was deleted in Vault stays in force
+tied        a push waits for PostgreSQL
+patient     a log-in waits for PostgreSQL as long as that takes
 =========== ==============================================================================================
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -109,6 +112,37 @@ def _kept_keys() -> None:
     _with_versions(lambda versions, overlap: ([replace(one, gone_at=None) for one in versions], overlap))
 
 
+def _tied() -> None:
+    from syncbridge.adapters.cluster.log.store import RedisStore
+    from syncbridge.records.database import Database
+
+    databases: list[Database] = []
+    tasks: set[asyncio.Task[None]] = set()
+    made, submitted = Database.__init__, RedisStore.submit
+
+    def make(self: Database, *what: Any, **more: Any) -> None:
+        made(self, *what, **more)
+        databases.append(self)
+
+    def submit(self: RedisStore, *what: Any) -> None:
+        async def wait() -> None:
+            while not await databases[0].is_healthy():  # noqa: ASYNC110 - a fault need not be a good one
+                await asyncio.sleep(0.05)
+            submitted(self, *what)
+
+        task = asyncio.ensure_future(wait())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    Database.__init__, RedisStore.submit = make, submit  # type: ignore[assignment, method-assign]
+
+
+def _patient() -> None:
+    from syncbridge.records import engines
+
+    engines.POSTGRES_WAIT_S = engines.ANSWER_WITHIN_S = 4.0
+
+
 PLANTS: Final[dict[str, Callable[[], None]]] = {
     "repeats": _repeats,
     "rows": _rows,
@@ -119,6 +153,8 @@ PLANTS: Final[dict[str, Callable[[], None]]] = {
     "false-acks": _false_acks,
     "no-lead": _no_lead,
     "kept-keys": _kept_keys,
+    "tied": _tied,
+    "patient": _patient,
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
 
@@ -14,6 +16,7 @@ from tests.nemesis.operations.people import Person, Pusher
 from tests.nemesis.operations.stage import Stage
 from tests.nemesis.operations.test_full_redis import fill_up, full, missing_in_redis
 from tests.nemesis.operations.test_keys import come_over_a_rotation, delete_key_of, hello, refusal
+from tests.nemesis.operations.test_records_away import TOLD_S_MAX
 from tests.nemesis.operations.test_revocation import BUSY_S, WITHIN_S, revoke
 from tests.nemesis.planted import plant
 
@@ -31,7 +34,7 @@ def planted(whole_stage: Stage) -> Iterator[list[Node]]:
         for number, environment in enumerate(more, 1):
             name = f"planted-{number}"
             node = Node(whole_stage.folder / name, name, {**whole_stage.environment, **environment})
-            plant(node, "unheeded,hasty,false-acks,no-lead,kept-keys")
+            plant(node, "unheeded,hasty,false-acks,no-lead,kept-keys,tied,patient")
             ending.callback(node.process.kill)
             node.launch()
             nodes.append(node)
@@ -80,6 +83,23 @@ async def test_a_node_that_keeps_a_deleted_key_in_force_is_found_out(
     delete_key_of(stage, first)
     assert [await refusal(ann, node, first) for node in stage.nodes] == ["token_invalid"] * 2
     assert await hello(ann, planted[0], first) == "welcome"
+
+
+async def test_a_node_whose_pushes_and_log_ins_wait_for_postgresql_is_found_out(
+    stage: Stage, planted: list[Node], stack: AsyncExitStack
+) -> None:
+    ann = await Person.new("tied@example.com", planted[0], stack)
+    session = await ann.make_session(planted[0])
+    pusher = Pusher(await ann.device(planted[0], "phone", session), session, "late")
+    await pusher.push_through()
+    stage.postgres.freeze()
+    pushing = asyncio.ensure_future(pusher.push())
+    began = time.monotonic()
+    assert (await ann.log_in(planted[0])).status_code == 503
+    assert time.monotonic() - began > TOLD_S_MAX + BUSY_S
+    assert ((answer := await pushing)["type"], answer["code"]) == ("reject", "unavailable")
+    stage.mend()
+    await pusher.push_through()
 
 
 async def test_a_node_that_ends_in_haste_is_found_out(stage: Stage, planted: list[Node], stack: AsyncExitStack) -> None:
