@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +63,12 @@ class Rabbit:
     def wait(self) -> None:
         """It takes connections."""
         self.process.wait(lambda: accepts(self.port), deadline_s=120)
+
+    def kill(self) -> None:
+        """It is gone, and nobody takes connections in its place: its last process may live on for a moment."""
+        self.process.kill()
+        while accepts(self.port):
+            time.sleep(0.02)
 
     def ctl(self, *words: str) -> str:
         """What `rabbitmqctl` prints."""

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aio_pika
-from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from jsonschema import Draft202012Validator, FormatChecker
 from yarl import URL
 
@@ -22,6 +22,7 @@ from syncbridge.wire.cloudevents import CONTENT_TYPE, TYPE_PREFIX
 
 QUEUE = "everything"
 DEADLINE_S = 90.0
+ACKNOWLEDGED_AT_ONCE = 100
 
 _SCHEMAS = {schema["title"]: schema for schema in cloudevents.files().values()}
 _JUDGES = {name: Draft202012Validator(schema, format_checker=FormatChecker()) for name, schema in _SCHEMAS.items()}
@@ -36,6 +37,23 @@ async def forget_everything(url: str) -> None:
             await channel.exchange_delete(exchange)
         for queue in (QUEUE, UNROUTED, "tiny", "wake-devices"):
             await channel.queue_delete(queue)
+
+
+async def bound(channel: AbstractChannel) -> AbstractQueue:
+    """The queue of every event, bound to the service's exchange (made as the service makes it)."""
+    exchange = await channel.declare_exchange(
+        EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True, arguments={"alternate-exchange": UNROUTED}
+    )
+    queue = await channel.declare_queue(QUEUE, durable=True)
+    await queue.bind(exchange, "#")
+    return queue
+
+
+async def keep_everything(url: str) -> None:
+    """Every event from now on waits in the queue, for whoever listens later."""
+    connection = await aio_pika.connect(url, timeout=10)
+    async with connection:
+        await bound(await connection.channel())
 
 
 def judge(message: AbstractIncomingMessage) -> dict[str, Any]:
@@ -57,8 +75,9 @@ def judge(message: AbstractIncomingMessage) -> dict[str, Any]:
 class Listener:
     """What came to the queue so far, in order; it connects again where the broker went away."""
 
-    def __init__(self, url: str, *, is_judging: bool) -> None:
+    def __init__(self, url: str, *, is_judging: bool, is_calm: bool) -> None:
         self._url = url
+        self._is_calm = is_calm
         self._is_judging = is_judging
         self.events: list[dict[str, Any]] = []
         self.ids: set[str] = set()
@@ -68,12 +87,13 @@ class Listener:
 
     @classmethod
     @asynccontextmanager
-    async def on(cls, url: str, *, is_judging: bool = True) -> AsyncIterator[Listener]:
-        """Listening, its queue bound to the service's exchange (made as the service makes it).
+    async def on(cls, url: str, *, is_judging: bool = True, is_calm: bool = False) -> AsyncIterator[Listener]:
+        """Listening to the queue of every event.
 
-        Judging takes a millisecond an event: where it is about how many come, it is left out.
+        Judging takes a millisecond an event: where it is about how many come, it is left out. Where the broker is calm,
+        a hundred are acknowledged at once: each takes as long as the rest.
         """
-        listener = cls(url, is_judging=is_judging)
+        listener = cls(url, is_judging=is_judging, is_calm=is_calm)
         task = asyncio.ensure_future(listener._follow())
         try:
             await asyncio.wait_for(listener.is_listening.wait(), DEADLINE_S)
@@ -94,11 +114,7 @@ class Listener:
             await connection.connect(10)
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=500)
-            exchange = await channel.declare_exchange(
-                EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True, arguments={"alternate-exchange": UNROUTED}
-            )
-            queue = await channel.declare_queue(QUEUE, durable=True)
-            await queue.bind(exchange, "#")
+            queue = await bound(channel)
             closed = asyncio.Event()
             connection.close_callbacks.add(lambda *_: closed.set())
             await queue.consume(self._hear)
@@ -115,8 +131,21 @@ class Listener:
             self.ids.add(event["id"])
         except Exception as error:  # noqa: BLE001 - told where the test waits
             self.failure = error
-        await message.ack()
+        if not self._is_calm:
+            await message.ack()
+        elif len(self.events) % ACKNOWLEDGED_AT_ONCE == 0:
+            await message.ack(multiple=True)
         self._came.set()
+
+    async def until_silence(self, condition: Callable[[], bool], *, silence_s: float) -> bool:
+        """The condition holds, or nothing came for so long; says which. What is late is not lost."""
+        heard = -1
+        while len(self.events) > heard and not condition():
+            heard = len(self.events)
+            with suppress(AssertionError):
+                await self.until(condition, deadline_s=silence_s)
+        self.check()
+        return condition()
 
     async def until(self, condition: Callable[[], bool], *, deadline_s: float = DEADLINE_S) -> None:
         """The condition holds for what came; fails with what it was that came otherwise."""

@@ -18,5 +18,5 @@ async def test_a_broker_that_freezes_and_dies_and_relays_that_are_killed_lose_no
     rabbit: Rabbit, tmp_path: Path
 ) -> None:
     report = await storm(rabbit, tmp_path / "data", SMALL)
-    assert report.happened == SMALL.sessions + SMALL.events_per_s * SMALL.seconds
+    assert report.happened > SMALL.sessions + SMALL.events_per_s * SMALL.seconds
     assert (report.lost, report.disorder) == ([], [])
