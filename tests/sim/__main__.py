@@ -54,7 +54,9 @@ def run_range(seeds: range, workers: int, *, is_careless: bool = False) -> int:
         "resumes",
         "snapshots",
         "losses",
+        "wipes",
         "returns",
+        "rebuilds",
     )
     totals = dict.fromkeys(names, 0)
     count = 0

@@ -8,7 +8,7 @@ from syncbridge.core.conflicts import standing_undo, undoings_in
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import JsonObject
 from syncbridge.core.playhead import Anchor, of_state
-from tests.sim.deeds import MISSING, REGISTERS, value_at
+from tests.sim.deeds import MISSING, REGISTERS, REST, value_at
 from tests.sim.truth import TrueLog
 from tests.sim.world import Violation
 
@@ -44,6 +44,7 @@ class LogChecker:
         self.fence_version = 0
         self.active: str | None = None
         self.sought: tuple[int, str] = (0, "")
+        self.asked: set[int] = set()
         self.handoffs = 0
         self.conflicts = 0
 
@@ -57,6 +58,10 @@ class LogChecker:
             if entry.seq <= last:
                 raise Violation("P5", f"push {entry.seq} of {entry.device} is in the log again, after {last}")
             self._seqs[entry.device] = entry.seq
+        for value in _asked_in(entry):
+            if value in self.asked:
+                raise Violation("P5", f"edit {value} over REST is in the log again, at {entry.version}")
+            self.asked.add(value)
         self.conflicts += len(entry.conflicts)
         if entry.undoes is not None:
             self._judge_undo(log, entry, before)
@@ -76,6 +81,7 @@ class LogChecker:
         """The log's end was lost, or put back: what was learnt of it is what it says now."""
         self._seqs.clear()
         self.done.clear()
+        self.asked = {value for entry in log.entries[log.floor :] for value in _asked_in(entry)}
         self.sought, self.fence, self.fence_version, self.active = (0, ""), 0, 0, None
         for entry in log.entries:
             if entry.seq:
@@ -176,3 +182,9 @@ class LogChecker:
                 f"handoff at {entry.version} from dead {source}: was at {there:g} s, is {now:g} s, "
                 f"stated uncertainty {note.uncertainty_ms} ms",
             )
+
+
+def _asked_in(entry: Entry) -> list[int]:
+    """The edits over REST that this entry is; nobody sends one twice."""
+    is_edit = entry.kind == "patch" and entry.undoes is None and not entry.seq
+    return [op["value"] for op in entry.ops if is_edit and op["path"] == REST and "value" in op]

@@ -8,6 +8,8 @@ from typing import Any
 from syncbridge.client.pending import Row
 
 REGISTERS = ("/settings/theme", "/settings/voice", "/notes/a")
+REST = "/rest"
+"""Where a caller over REST edits."""
 MISSING = "(nothing)"
 """Stands for a place that holds no value; no deed ever writes it."""
 

@@ -1,8 +1,8 @@
 """How the nodes of a world hear of each other: what is said may be lost, doubled, late or overtaken.
 
-The mesh looks for what it missed, as its port says: every `LOOK_MS` each node that a session lives at is told of the
-log's head and of who follows it elsewhere. A node that is cut off hears and says nothing; what a dead one had is
-forgotten a while later.
+The mesh looks for what it missed, as its port says: every `LOOK_MS`, and when the store has another primary, each node
+that a session lives at is told of the log's head and of who follows it elsewhere. A node that is cut off hears and says
+nothing; what a dead one had is forgotten a while later.
 """
 
 from __future__ import annotations
@@ -89,8 +89,15 @@ class Bus:
         """``end``'s node is told of the log's head and of who is elsewhere, surely."""
         log = self.truth.logs.get(session)
         if log is not None and (self.is_calm or not end.is_cut):
-            self.carry(end, partial(end.neighbour.head_seen, session, log.epoch, log.version), is_sure=True)
+            epoch, version = ("", 0) if log.gone_since else (log.epoch, log.version)
+            self.carry(end, partial(end.neighbour.head_seen, session, epoch, version), is_sure=True)
             self.carry(end, partial(self._say_presence, session, end), is_sure=True)
+
+    def look_at_all(self) -> None:
+        """The store has another primary, and every node that it answers looks what that one has."""
+        for end in self.ends:
+            for session in sorted(end.followed):
+                self.look(session, end)
 
     def calm(self) -> None:
         """Nothing is lost any more, nobody is cut off, and what dead nodes had is forgotten."""

@@ -16,7 +16,7 @@ import msgspec
 
 from syncbridge.client.kept import Kept
 from syncbridge.client.replica import Replica
-from syncbridge.core import admission, conflicts, handoffs, recovery, session, work, work_conflicts
+from syncbridge.core import admission, conflicts, handoffs, outcomes, recovery, session, work, work_conflicts
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core.batch import Batch
@@ -27,7 +27,7 @@ from syncbridge.core.log import SessionLog
 from syncbridge.core.members import Members
 from syncbridge.core.messages import Reject
 from syncbridge.core.session import SessionMachine
-from syncbridge.ports import StoreFault
+from syncbridge.ports import Held, StoreFault
 from tests.sim.mesh import SimMesh
 from tests.sim.simulation import Result, Simulation
 from tests.sim.store import SimStore
@@ -342,7 +342,50 @@ def _put_back_never(real: Any) -> Any:
 
 def _acked_before_replicated(real: Any) -> Any:
     """A commit is told as soon as the primary has it: the store's level `local`."""
-    return lambda self, txn: None
+    return lambda self, done, txn, term, outcome: done(outcome)
+
+
+# -- a store that fails over ------------------------------------------------------------------------------------
+
+
+def _never(real: Any) -> Any:
+    return lambda *_args: False
+
+
+def _newest_kept_back(real: Any) -> Any:
+    """A node gives back what it holds, but for the newest entry."""
+
+    def put_back(self: SimStore, held: Held, done: Any) -> None:
+        snapshot = msgspec.structs.replace(held.snapshot, version=held.snapshot.version - 1)
+        real(self, Held(snapshot, held.entries[:-1], held.digests[:-1], held.txns[:-1]), done)
+
+    return put_back
+
+
+def _newer_head_cut(real: Any) -> Any:
+    """What is given back is all that stands then, also where the log had gone on."""
+
+    def put_back(self: Truth, held: Held) -> Any:
+        log = self.logs[held.snapshot.session]
+        if held.snapshot.epoch == log.epoch:
+            log.cut(min(log.version, held.snapshot.version))
+        return real(self, held)
+
+    return put_back
+
+
+def _epoch_goes_on(real: Any) -> Any:
+    return lambda self, log: log.epoch
+
+
+def _nobody_told(real: Any) -> Any:
+    """The log is another one, and members hear the entries that follow as if it were theirs."""
+
+    def replace(machine: SessionMachine, log: SessionLog, now_ms: int) -> list[Any]:
+        real(machine, log, now_ms)
+        return []
+
+    return replace
 
 
 # -- the device -------------------------------------------------------------------------------------------------
@@ -422,7 +465,14 @@ BUGS = (
     Bug("gap between nodes ignored", ("P3", "P4", "memory"), recovery, "adopt", _gap_of_a_node_ignored),
     Bug("head not looked at", ("P3",), session._HANDLERS, on.HeadSeen, _no_news),
     Bug("what was lost is never put back", ("P3",), SimStore, "put_back", _put_back_never),
-    Bug("told before replicas have it", ("P1", "P3", "P5", "P6"), Truth, "acked", _acked_before_replicated),
+    Bug("told before replicas have it", ("P1", "P3", "P5", "P6"), SimStore, "_tell", _acked_before_replicated, 51),
+    Bug("store forgets repeats", ("P5",), Truth, "is_repeat", _never),
+    Bug(
+        "put back without the newest", ("P1", "P3", "P5", "P6", "liveness"), SimStore, "put_back", _newest_kept_back, 31
+    ),
+    Bug("put back over a newer head", ("P1", "P3", "P4", "P5", "P6"), Truth, "put_back", _newer_head_cut, 73),
+    Bug("rebuilt under the old epoch", ("P1", "P3", "P4", "P5", "P6"), Truth, "epoch_after", _epoch_goes_on, 21),
+    Bug("nobody told of another log", ("P3", "P4"), outcomes, "_replace", _nobody_told, 57),
     Bug("replica drops pending on cut", ("P5", "P6"), Replica, "disconnected", _pending_dropped),
     Bug("replica reuses numbers", ("P1", "P5", "P6"), Replica, "dump", _seq_reused),
     Bug("what a log lost is not made again", ("P1", "P3", "P5", "P6"), Kept, "missing", _nothing_missing),

@@ -22,6 +22,7 @@ from syncbridge.core.events import (
 )
 from syncbridge.core.ids import DeviceId, JsonObject, RequestId, SessionId
 from syncbridge.core.messages import DeviceInfo
+from tests.sim.deeds import REST
 from tests.sim.node import ACCOUNT, Node
 from tests.sim.truth import TrueLog
 from tests.sim.weather import Weather
@@ -49,6 +50,7 @@ class RestCaller:
         self.roster = roster
         self.past = past
         self.is_calm = False
+        self._edits = 0
         self._plan()
 
     def _plan(self) -> None:
@@ -68,8 +70,10 @@ class RestCaller:
             event = random.choice(
                 (
                     ReadRequested(request),
-                    EditRequested(request, device, "merge", {"rest": random.randint(0, 99)}, None),
-                    EditRequested(request, "", "patch", [{"op": "add", "path": "/rest", "value": 1}], None),
+                    EditRequested(request, device, "merge", {"rest": self._new_value(random.randint(0, 99))}, None),
+                    EditRequested(
+                        request, "", "patch", [{"op": "add", "path": REST, "value": self._new_value()}], None
+                    ),
                     StatusRequested(request, device, random.choice(("active", "paused"))),
                     TakeRequested(
                         request,
@@ -85,6 +89,11 @@ class RestCaller:
             )
             engine.ask(self.session, event, request, self._answered)
         self._plan()
+
+    def _new_value(self, chance: int = 0) -> int:
+        """A value that no other edit carries, and so no two entries."""
+        self._edits += 1
+        return 100 * self._edits + chance
 
     def _say(self, event_of: Callable[[RequestId], AnyEvent]) -> None:
         engine = self.world.random.choice(self.nodes).engine

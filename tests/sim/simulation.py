@@ -10,7 +10,7 @@ from functools import partial
 
 from syncbridge.client.pending import Row
 from syncbridge.core.digest import state_hash
-from syncbridge.core.entry import Entry
+from syncbridge.core.entry import Entry, Snapshot
 from syncbridge.core.ids import SessionId, TxnId
 from syncbridge.core.log import SessionLog, founding
 from syncbridge.core.messages import DeviceInfo, Join, Push, ServerMessage
@@ -30,6 +30,7 @@ from tests.sim.network import Link, Network
 from tests.sim.node import ACCOUNT, Node
 from tests.sim.rest import RestCaller
 from tests.sim.sloppy import Sloppy
+from tests.sim.store import HANG_MS
 from tests.sim.truth import TrueLog, Truth
 from tests.sim.weather import draw
 from tests.sim.world import Violation, World
@@ -41,6 +42,8 @@ LOOK_MS = 250
 FORGOTTEN_MAX = 30
 """Entries that a rebuilt log may lack: fewer than a device keeps of its own."""
 STALL_MS_MAX = 4_000
+PARTED_MS_MAX = 1_500
+"""How long a primary goes on without its replicas before it dies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,9 @@ class Result:
     snapshots: int
     resumes: int
     losses: int
+    wipes: int
     returns: int
+    rebuilds: int
     checker: str = ""
     text: str = ""
 
@@ -161,6 +166,8 @@ class Simulation:
             return  # what it holds may be what was lost; whether it comes to the log again is judged in the end
         if position is None or position.epoch != log.epoch or device.offset_error_ms is None:
             return
+        if position.version > log.version:
+            raise Violation("P4", f"{device.name} holds version {position.version}; the log ends at {log.version}")
         true, shown = of_state(log.states[position.version]), of_state(device.replica.confirmed)
         if true is None or shown is None:
             raise Violation("P9", f"{device.name} shows {shown}, the log says {true}")
@@ -177,8 +184,10 @@ class Simulation:
         return one.replica.is_joined and link.has_node_end and link.has_device_end and not link.is_cut
 
     def transit_ms(self) -> int:
+        # What it said last may have waited for the answer to a commit before it.
         weather = self.weather
-        return weather.delay_ms_max + (STALL_MS_MAX if weather.stall_mean_ms else 0)
+        wait_ms = HANG_MS if weather.store_hang_chance else weather.store_delay_ms_max
+        return weather.delay_ms_max + wait_ms + (STALL_MS_MAX if weather.stall_mean_ms else 0)
 
     def died_ms(self, device: str) -> int | None:
         one = self.devices.get(device)
@@ -219,7 +228,9 @@ class Simulation:
             snapshots=self.wire_checker.snapshots,
             resumes=self.wire_checker.resumes,
             losses=self.truth.losses,
+            wipes=self.truth.wipes,
             returns=self.truth.returns,
+            rebuilds=self.truth.rebuilds,
             checker=checker,
             text=text,
         )
@@ -247,6 +258,7 @@ class Simulation:
         self._repeat(weather.crash_mean_ms, self._crash)
         if weather.nodes > 1:
             self._repeat(weather.failover_mean_ms, self._fail_over)
+            self._repeat(weather.wipe_mean_ms, self._wipe)
             self._repeat(weather.partition_mean_ms, self._partition)
         self._repeat(weather.kill_mean_ms, self._kill)
         self._repeat(weather.offline_mean_ms, self._wander)
@@ -296,12 +308,35 @@ class Simulation:
             return
         node.crash()
         if self.world.is_chance(self.weather.rebuild_chance):
-            self._rebuild()
+            # The log is put up again from a snapshot, under another epoch.
+            self.truth.rebuild(SESSION, self._archived())
         self.world.after(self.world.random.randint(10, 1_500), node.start)
 
     def _fail_over(self) -> None:
-        """The store's primary dies, and often nodes with it: what was acknowledged survives without them."""
+        """The store's replicas are cut off, and then its primary dies: what was acknowledged survives it.
+
+        What was committed in between, other nodes have heard of, and may have told.
+        """
+        if not self.truth.is_parted:
+            self.truth.part()
+            self.world.after(self.world.random.randint(0, PARTED_MS_MAX), self._end_primary)
+
+    def _end_primary(self) -> None:
+        """Another one takes its place; where nobody sees that, its position checks show it. Often nodes die with it."""
+        if self._is_calm:
+            return
         self.truth.fail_over(SESSION)
+        if self.weather.is_failover_noticed:
+            self.bus.look_at_all()
+        self._share_fate()
+
+    def _wipe(self) -> None:
+        """The store comes back empty: what nodes hold of the log is the log, or else what is archived."""
+        self.truth.wipe(SESSION, self._archived())
+        self.bus.look_at_all()
+        self._share_fate()
+
+    def _share_fate(self) -> None:
         for node in self.nodes:
             if node.engine is not None and self.world.is_chance(self.weather.shared_fate_chance):
                 node.crash()
@@ -321,17 +356,16 @@ class Simulation:
 
         self.world.after(random.randint(50, 3_000), heal)
 
-    def _rebuild(self) -> None:
-        """The log is put up again from a snapshot, under another epoch."""
+    def _archived(self) -> Snapshot:
+        """What is kept of the log elsewhere. It may lag; the devices have the rest."""
         log = self.truth.logs[SESSION]
         whole = SessionLog(log.snapshots[0], self.weather.limits)
         end = log.version
         if self.weather.is_forgetful:
-            # What was kept of it elsewhere lags. The devices have the rest.
             end = max(log.snapshots[0].version, end - self.world.random.randint(0, FORGOTTEN_MAX))
         for version in range(log.snapshots[0].version + 1, end + 1):
             whole.append(log.entry(version), log.digests[version - 1])
-        self.truth.rebuild(SESSION, whole.snapshot())
+        return whole.snapshot()
 
     def _kill(self) -> None:
         device = self.devices[self.world.random.choice(sorted(self.devices))]
@@ -358,6 +392,7 @@ class Simulation:
         for app in self.apps:
             app.is_calm = True
         self.network.heal()
+        self.truth.is_parted = False
         self.bus.calm()
         for node in self.nodes:
             node.calm()
@@ -371,7 +406,9 @@ class Simulation:
         log = self.truth.logs[SESSION]
         if self.weather.nodes == 1:
             self.nodes[0].tell(SESSION, log.epoch, log.entries[-1:], log.digests[-1:], TxnId(""))
-        end_ms = self.world.time_ms + CALM_MS
+        # Who made much while it was away may say it no faster than its plan allows.
+        waiting = max(len(device.replica.pending) for device in self.devices.values())
+        end_ms = self.world.time_ms + CALM_MS + waiting * self.weather.plan.push_refill_ms
         while self.world.time_ms < end_ms or self.world.time_ms - log.entries[-1].at < LOOK_MS:
             # The service itself may write (an offer expires), and that too takes a moment to reach everybody.
             self.world.run_until(self.world.time_ms + LOOK_MS)

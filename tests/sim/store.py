@@ -2,6 +2,10 @@
 
 What a node has under way when it dies may still take effect, at once or (a message still in some queue) long after
 it started again. Two nodes over one truth give each other real conflicts.
+
+What it has not of the store over Redis: a log's own entries are never trimmed nor damaged, sessions are neither created
+nor deleted, and the index of waiting offers never names one too many. Where Redis gives an order, here is none: a
+channel's messages overtake each other and the answers to commits, and what was given up may yet take effect.
 """
 
 from __future__ import annotations
@@ -29,10 +33,12 @@ from syncbridge.ports import (
 )
 from tests.sim.truth import Truth
 from tests.sim.weather import Weather
-from tests.sim.world import Call, World
+from tests.sim.world import Call, Violation, World
 
 HANG_MS = 4_000
 """Longer than `store_timeout_ms`."""
+ASKED_MAX = 200
+"""Beside commits, within one millisecond: whoever asks on and on gets nowhere."""
 
 
 class SimStore(SoleWriter):
@@ -45,6 +51,8 @@ class SimStore(SoleWriter):
         self._last_applied_ms = 0
         self._to_apply: dict[Call, Callable[[], Outcome]] = {}
         self._to_answer: dict[Call, Callable[[], None]] = {}
+        self._asked_at_ms = 0
+        self._asked = 0
         self.is_lost = False
         self.is_calm = False
         self.is_away = False
@@ -100,12 +108,16 @@ class SimStore(SoleWriter):
             self._apply_later(apply, world.random.randint(0, delay_ms), partial(self._answer, done))
 
     def _tell(self, done: Callable[[Outcome], None], txn: Txn, term: int, outcome: Outcome) -> None:
-        """Committed is said when the replicas have it: an answer that a failover overtook is none."""
-        if isinstance(outcome, WasCommitted):
-            if term != self._truth.terms:
-                outcome = WasUnknown(txn.id)
-            else:
-                self._truth.acked(txn)
+        """Committed is said when the replicas have it: an answer that a failover overtook is none.
+
+        Who only compares writes nothing and waits for no replica: what that tells of may be lost yet.
+        """
+        is_write = bool(txn.entries or txn.claims or txn.held)
+        is_overtaken = isinstance(outcome, WasCommitted) and term != self._truth.terms
+        if is_write and (is_overtaken or self._truth.is_parted):
+            outcome = WasUnknown(txn.id)
+        elif is_write and isinstance(outcome, WasCommitted):
+            self._truth.acked(txn)
         done(outcome)
 
     def _apply_later(
@@ -214,6 +226,11 @@ class SimStore(SoleWriter):
         return True
 
     def _later(self, answer: Callable[[], None]) -> None:
+        if self._asked_at_ms != self._world.time_ms:
+            self._asked_at_ms, self._asked = self._world.time_ms, 0
+        self._asked += 1
+        if self._asked > ASKED_MAX:
+            raise Violation("liveness", f"the store was asked {self._asked} times within a millisecond")
         delay_ms = 0 if self.is_calm else self._world.random.randint(0, self._weather.store_delay_ms_max)
         if delay_ms:
             self._world.after(delay_ms, answer)

@@ -80,7 +80,8 @@ def test_a_run_meets_what_it_is_there_for() -> None:
     results = [Simulation(seed).run() for seed in range(40)]
     for name in ("handoffs", "conflicts", "crashes", "kills", "resumes", "snapshots"):
         assert sum(getattr(result, name) for result in results) >= 20, name
-    assert sum(result.losses for result in results) >= 5
+    for name in ("losses", "wipes", "returns", "rebuilds"):
+        assert sum(getattr(result, name) for result in results) >= 5, name
     assert all(result.deeds for result in results)
 
 

@@ -61,6 +61,8 @@ class Weather:
     mesh_double_chance: float
     partition_mean_ms: int
     failover_mean_ms: int
+    wipe_mean_ms: int
+    is_failover_noticed: bool
     shared_fate_chance: float
     # nodes and apps
     crash_mean_ms: int
@@ -91,8 +93,7 @@ class Weather:
     @property
     def looks_back(self) -> bool:
         """Whether whoever asks over REST also seeks, restores and takes conflicts back. Tied as ``plan`` is."""
-        is_lossy = self.nodes > 1 and self.failover_mean_ms > 0  # what was read of the past may be lost by then
-        return self.rest_mean_ms > 0 and self.amount_max != 1 and not is_lossy
+        return self.rest_mean_ms > 0 and self.amount_max != 1
 
 
 def draw(random: Random, *, is_careless: bool = False) -> Weather:
@@ -113,6 +114,11 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
 
     share = random.random()
     nodes = 2 if share < 0.2 else 3 if share < 0.3 else 1
+    # A store that loses its end is met by nodes that heard of it, more often than not. One that loses all is met by
+    # devices that hold what they were told, so none of them is killed, and nothing is said that no device holds.
+    aside.random()
+    fault = aside.random()
+    has_failovers, has_wipes = fault < 0.55, nodes > 1 and 0.55 <= fault < 0.8
     length_ms = random.choice((4_000, 8_000, 8_000, 20_000, 90_000))
     return Weather(
         limits=random.choice((SMALL_LIMITS, SMALL_LIMITS, SHALLOW_LIMITS, Limits())),
@@ -133,7 +139,7 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
         load_fail_chance=sometimes(0.15, 0.3),
         crash_mean_ms=mean(0.35, 2_000, 12_000),
         rebuild_chance=sometimes(0.3, 0.5) if nodes == 1 else 0.0,
-        kill_mean_ms=mean(0.35, 2_000, 12_000),
+        kill_mean_ms=mean(0.0 if has_wipes else 0.35, 2_000, 12_000),
         offline_mean_ms=mean(0.4, 2_000, 10_000),
         disk_delay_ms_max=random.choice((0, 0, 10, 200)),
         act_mean_ms=length_ms // random.choice((10, 20, 40)),
@@ -141,13 +147,15 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
         handoff_share=random.choice((0.05, 0.15, 0.35)),
         is_careless=is_careless,
         is_roaming=random.random() < 0.5,
-        has_sloppy=random.random() < 0.25,
+        has_sloppy=random.random() < (0.0 if has_wipes else 0.25),
         has_stale_app=random.random() < 0.3,
-        rest_mean_ms=mean(0.2, 500, 3_000),
+        rest_mean_ms=mean(0.0 if has_wipes else 0.2, 500, 3_000),
         mesh_delay_ms_max=aside.choice((1, 20, 300)),
-        mesh_loss_chance=0.6 if aside.random() < 0.5 else 0.0,
+        mesh_loss_chance=0.6 if aside.random() < (0.25 if has_failovers else 0.6) else 0.0,
         mesh_double_chance=0.3 if aside.random() < 0.4 else 0.0,
         partition_mean_ms=aside.randint(1_000, 8_000) if aside.random() < 0.4 else 0,
-        failover_mean_ms=aside.randint(1_000, 5_000) if aside.random() < 0.5 else 0,
+        failover_mean_ms=aside.randint(1_000, 5_000) if has_failovers else 0,
+        wipe_mean_ms=aside.randint(2_000, 10_000) if has_wipes else 0,
         shared_fate_chance=aside.choice((0.0, 0.3, 0.9)),
+        is_failover_noticed=aside.random() < 0.5,
     )
