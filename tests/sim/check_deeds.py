@@ -79,13 +79,27 @@ def check_deed(log: TrueLog, deed: Deed, local: list[Row]) -> None:
             if count != 1:
                 raise Violation("P6", f"{deed} stands {count} times at the end")
         case "best":
-            # One that lost to a higher one, from which somebody had gone back when it came, is in a list.
+            # One that lost to a higher one, from which somebody had gone back when it came, is in a list. One that
+            # met its equal had lost nothing to it.
             is_lost = value_at(end, deed.path) < deed.value
-            went_back = any(_goes_back(one) and one.at >= deed.made_ms for one in log.entries[: deed.version - 1])
-            if is_lost and not (went_back and _is_listed(rows, "ours", deed.value)):
+            went_back = any(_goes_back(one) for one in log.entries[: deed.version - 1])
+            met_equal = any(value_at(state, deed.path) == deed.value for state in log.states[1 : deed.version])
+            if is_lost and not (went_back and (met_equal or _is_listed(rows, "ours", deed.value))):
                 raise Violation("P6", f"{deed}: the best fell to {value_at(end, deed.path)}")
         case "insert" | "remove" | "swap":
-            _check_list(deed, entry, before["list"], after["list"], rows)
+            if deed.what != "remove" or not _came_back(log, deed):
+                _check_list(deed, entry, before["list"], after["list"], rows)
+
+
+def _came_back(log: TrueLog, deed: Deed) -> bool:
+    """Somebody had removed the item before this deed came, and somebody had gone back from that."""
+    return any(
+        _goes_back(entry)
+        and entry.at >= deed.made_ms
+        and deed.value in log.states[entry.version]["list"]
+        and deed.value not in log.states[entry.version - 1]["list"]
+        for entry in log.entries[: deed.version - 1]
+    )
 
 
 def _check_register(deed: Deed, before: Any, after: Any, rows: list[Row]) -> None:
