@@ -43,8 +43,8 @@ from syncbridge.telemetry import configure_logging
 
 IDLE_UNLOAD_MS = 500
 """A session that nobody follows leaves memory after this: so what is left behind shows within the run."""
-SLOW_S = 0.1
-"""What a question to the records takes at least with `slow-records`."""
+SLOW_S = 0.5
+"""What a question to the records takes at least with `slow-records`: five of them are longer than anybody waits."""
 
 
 def holdings(service: Service) -> dict[str, float]:
@@ -116,16 +116,16 @@ def plant_no_pace() -> None:
 
 def plant_slow_records() -> None:
     """No fault, but a busy disk: every question to the records takes a while, on any machine."""
-    original = Database.reading
+    original = Database._connected
 
     @asynccontextmanager
-    async def reading(self: Database) -> AsyncIterator[AsyncConnection]:
+    async def connected(self: Database) -> AsyncIterator[AsyncConnection]:
         async with original(self) as connection:
             if is_open.is_set():
                 await asyncio.sleep(SLOW_S)
             yield connection
 
-    Database.reading = reading  # type: ignore[method-assign]  # a planted fault
+    Database._connected = connected  # type: ignore[method-assign]  # a planted fault
 
 
 is_open = asyncio.Event()
