@@ -20,8 +20,7 @@ class Fault:
     ``moves_slots``: the primary is replaced; ``hits_node``: sockets end; ``freezes_node``: nobody is answered by it;
     ``again_s``: it strikes again so often while it lasts, where it is not 0;
     ``is_for_long_runs``: another one shows most of it, and the test command has no time for both;
-    ``writable_s``: after this time somebody's edit is acknowledged again in each session of the primary;
-    ``answered_s``: everybody is answered within this, by a result or by `unavailable`.
+    ``writable_s``: after this time somebody's edit is acknowledged again in each session of the primary.
     """
 
     name: str
@@ -32,7 +31,6 @@ class Fault:
     hits_node: bool = False
     freezes_node: bool = False
     writable_s: float = 5.0
-    answered_s: float = 2.5
     again_s: float = 0.0
     is_for_long_runs: bool = False
 

@@ -19,8 +19,6 @@ from tests.nemesis.stage import NODE_HOST, Stage
 
 BREAK_BYTES_MAX: Final = 6_144
 """A line takes any number of bytes up to this from its node: some joins come whole, some do not."""
-RACES_MAX: Final = 16
-"""`limits.retry_conflicts_max`. Each race that a node loses costs two questions: the commit, and what came since."""
 RELAY_HOST: Final = "127.0.0.2"
 """Where relays to Redis speak from, so that their own way is not led back to them."""
 
@@ -116,7 +114,6 @@ async def slow_down_redis(stage: Stage, *, seed: int, delay_s: float, holds_s: f
                 lambda *_: delay(delay_s),
                 holds_s,
                 lambda *_: delay(0.0),
-                answered_s=RACES_MAX * 2 * (2 * delay_s),
             )
             return await run_round(stage, fault, seed=seed)
 

@@ -32,6 +32,7 @@ _NEWS = Ack | Joined
 class Batch:
     """See the module's text. ``mark`` is the committed place the batch started from.
 
+    ``since_ms`` is when the first of its events was asked. ``is_refused``: whoever asked for them was told not to wait.
     ``is_known``: the log is at least as new as the store's was when the last of its events was asked.
     ``claims`` and ``held`` are those of its transaction; nothing is in them where no other node writes this log.
     """
@@ -50,15 +51,21 @@ class Batch:
         "held",
         "is_compared",
         "is_known",
+        "is_refused",
         "log",
         "machine",
         "mark",
         "now_ms",
+        "since_ms",
         "txn",
         "wants_snapshot",
     )
 
-    def __init__(self, machine: SessionMachine, log: SessionLog, now_ms: int, *, is_known: bool = False) -> None:
+    def __init__(
+        self, machine: SessionMachine, log: SessionLog, now_ms: int, *, since_ms: int = 0, is_known: bool = False
+    ) -> None:
+        self.since_ms = since_ms or now_ms
+        self.is_refused = False
         self.is_known = is_known
         self.machine = machine
         self.log = log

@@ -54,6 +54,7 @@ def _on_loaded(machine: SessionMachine, event: on.Loaded, now_ms: int) -> list[A
         return _on_load_failed(machine, on.LoadFailed(errors.StateDamaged.code), now_ms)
     log.trim()
     old, machine.state = machine.log, SessionState.LIVE
+    machine.waits_since_ms = now_ms  # for the log; the wait for a commit begins here
     is_forked, machine.is_forked = machine.is_forked, False
     is_behind = old is not None and machine.is_shared and log.epoch == old.epoch and log.version < old.version
     if is_behind and not is_forked:
@@ -97,7 +98,7 @@ def _on_load_failed(machine: SessionMachine, event: on.LoadFailed, now_ms: int) 
     said: list[AnyEffect] = []
     if isinstance(fault, errors.Unavailable) and machine.log is not None and machine.is_shared:
         # Nothing that members hold is in doubt for it: they stay, and what they ask is answered meanwhile.
-        return [*machine.give_up(), do.SetTimer("recover", now_ms + machine.back_off())]
+        return [*machine.give_up(now_ms), do.SetTimer("recover", now_ms + machine.back_off())]
     waiting: list[Any] = list(machine.queue)
     machine.queue.clear()
     for event_ in waiting:
@@ -158,7 +159,7 @@ def _race_lost(machine: SessionMachine, now_ms: int, said: list[AnyEffect], know
     said += machine.work_known(known, now_ms, only=_NEVER_RACE)
     if machine.lost_races > machine.limits.retry_conflicts_max:
         machine.lost_races = 0
-        said += machine.give_up(but=_NEVER_RACE)
+        said += machine.give_up(now_ms, but=_NEVER_RACE)
     return said + machine.go_on(now_ms)
 
 
@@ -200,18 +201,22 @@ def _on_fell_behind(machine: SessionMachine, event: on.FellBehind, now_ms: int) 
 
 
 def on_store_silent(machine: SessionMachine, now_ms: int) -> list[AnyEffect]:
-    """Whoever waits longer than `store_timeout_ms` for a commit is answered `unavailable`; the commit may yet work."""
+    """Whoever waits longer than `store_timeout_ms` is answered `unavailable`, however many commits it waits for.
+
+    What is in flight may yet take effect: a push that is sent again is applied once.
+    """
     batch, timeout_ms = machine.batch, machine.limits.store_timeout_ms
     if batch is None:
         machine.is_watching = False
         return []
-    if now_ms - batch.now_ms < timeout_ms:
-        return [do.SetTimer("store", batch.now_ms + timeout_ms)]
+    if not batch.is_refused and now_ms < batch.since_ms + timeout_ms:
+        return [do.SetTimer("store", batch.since_ms + timeout_ms)]
     said: list[AnyEffect] = []
-    for event in batch.events:
-        if not isinstance(event, on.MemberJoined):
+    if not batch.is_refused:
+        batch.is_refused = True
+        for event in batch.events:
             said += machine.refuse(event, errors.Unavailable())
-    said += machine.give_up()
+    said += machine.give_up(now_ms)
     return [*said, do.SetTimer("store", now_ms + timeout_ms)]
 
 

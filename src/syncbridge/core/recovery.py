@@ -177,7 +177,7 @@ def _on_put_back_failed(machine: SessionMachine, event: on.PutBackFailed, now_ms
     if machine.state is not SessionState.MENDING:
         return []
     if event.code == "unavailable":
-        said = machine.give_up() if machine.batch is None else []
+        said = machine.give_up(now_ms) if machine.batch is None else []
         return [*said, do.SetTimer("recover", now_ms + machine.back_off())]
     if machine.batch is not None:
         machine.take_back()

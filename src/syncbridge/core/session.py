@@ -57,7 +57,7 @@ class SessionMachine:
     """See the module's text; `receive` is the only verb.
 
     ``new_txn_id`` gives a fresh unique id at each call; ``types`` are the session types known here; ``is_shared``:
-    other nodes write the same logs.
+    other nodes write the same logs. ``waits_since_ms`` is when the first of the queue was asked.
     """
 
     __slots__ = (
@@ -80,6 +80,7 @@ class SessionMachine:
         "since_snapshot",
         "state",
         "types",
+        "waits_since_ms",
     )
 
     def __init__(
@@ -102,6 +103,7 @@ class SessionMachine:
         self.members = Members()
         self.ledger = Ledger()
         self.queue: deque[AnyEvent] = deque()
+        self.waits_since_ms = 0
         self.seen: deque[on.EntriesSeen] = deque(maxlen=recovery.SEEN_WAITING_MAX)
         self.joining: set[ConnectionId] = set()
         self.batch: Batch | None = None
@@ -158,6 +160,8 @@ class SessionMachine:
             return [do.Measured("limit_hit", 1, "queue_entries_max"), *self.refuse(event, busy)]
         if self.is_shared and isinstance(event, on.MemberJoined):
             self.joining.add(event.connection)
+        if not self.queue:
+            self.waits_since_ms = now_ms
         self.queue.append(event)
         if self.state is SessionState.LIVE and self.batch is None:
             return self.pump(now_ms)
@@ -181,23 +185,26 @@ class SessionMachine:
         before any of them is missing, and what came since may as well have come after it. So whoever only reads is
         answered after one question, however often the head moves on meanwhile.
         """
+        since_ms = self.waits_since_ms
         head = [self.queue.popleft() for _ in range(count)]
         known = deque(event for event in head if only is None or type(event) in only)
         said = self._work(known, now_ms, is_known=True) if known else []
         others = [event for event in head if only is not None and type(event) not in only]
         self.queue.extendleft(reversed([*known, *others]))
+        self.waits_since_ms = since_ms
         return said
 
     def _work(self, waiting: deque[AnyEvent], now_ms: int, *, is_known: bool = False) -> list[AnyEffect]:
         """As many of them as one transaction may hold are worked off."""
         log = self.log
         assert log is not None
-        batch = Batch(self, log, now_ms, is_known=is_known)
+        batch = Batch(self, log, now_ms, since_ms=self.waits_since_ms, is_known=is_known)
         while waiting and len(batch.entries) < self.limits.txn_entries_max:
             event = waiting.popleft()
             batch.events.append(event)
             WORKERS[type(event)](batch, event)
         batch.finish()
+        self.waits_since_ms = now_ms  # of what is left, for which one transaction had no room
         if batch.is_for_store:
             return self._commit(batch, now_ms)
         self.joining.difference_update(batch.joined_by)
@@ -233,7 +240,7 @@ class SessionMachine:
             return [do.Commit(batch.txn)]
         # One timer for many commits: it looks at whatever is in flight when it fires.
         self.is_watching = True
-        return [do.Commit(batch.txn), do.SetTimer("store", now_ms + self.limits.store_timeout_ms)]
+        return [do.Commit(batch.txn), do.SetTimer("store", batch.since_ms + self.limits.store_timeout_ms)]
 
     def go_on(self, now_ms: int) -> list[AnyEffect]:
         """Whatever waited is worked, now that it can be; nothing where it cannot."""
@@ -263,6 +270,7 @@ class SessionMachine:
         # A device that went away meanwhile sends again what it got no answer to, on its next connection.
         again = [event for event in batch.events if getattr(event, "connection", None) not in batch.gone]
         self.queue.extendleft(reversed(again))
+        self.waits_since_ms = batch.since_ms
         self.batch = None
         return len(again)
 
@@ -289,10 +297,11 @@ class SessionMachine:
             return [do.Send(connection, answer), do.DropMember(connection)]
         return [do.Send(connection, answer)]
 
-    def give_up(self, but: frozenset[type] = frozenset()) -> list[AnyEffect]:
+    def give_up(self, now_ms: int, but: frozenset[type] = frozenset()) -> list[AnyEffect]:
         """Whatever waits, ``but`` these, is answered `unavailable`; a push may come again and is applied once."""
         waiting = list(self.queue)
         self.queue = deque(event for event in waiting if type(event) in _SAID_ONCE | but)
+        self.waits_since_ms = now_ms
         said: list[AnyEffect] = []
         for event in waiting:
             if type(event) not in but:

@@ -234,22 +234,6 @@ def test_unknown_outcome_submits_the_very_same_transaction_again(stage: Stage) -
     assert stage.last("phone", m.Ack).version == 2
 
 
-def test_silent_store_is_answered_unavailable_in_time_and_nothing_doubles(stage: Stage) -> None:
-    stage.holds = True
-    stage.pushes("phone", breaths(5), base=1, seq=1)
-    stage.happens(on.ReadRequested(request("r9")))
-    stage.passes(stage.limits.store_timeout_ms)
-    reject = stage.last("phone", m.Reject)
-    assert (reject.code, reject.retry, reject.retry_after_ms > 0) == ("unavailable", "same", True)
-    assert stage.replies["r9"].code == "unavailable"
-    stage.commits()
-    stage.holds = False
-    again = stage.pushes("phone", breaths(5), base=1, seq=1)
-    assert isinstance(again, m.Ack)
-    assert again.version == 2
-    assert stage.state["totals"]["breaths"] == 5
-
-
 def test_another_epoch_gives_every_member_a_snapshot(stage: Stage) -> None:
     stage.holds = True
     stage.pushes("phone", breaths(5), base=1, seq=1)
