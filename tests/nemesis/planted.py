@@ -109,7 +109,10 @@ def _no_lead() -> None:
 
 
 def _kept_keys() -> None:
-    _with_versions(lambda versions, overlap: ([replace(one, gone_at=None) for one in versions], overlap))
+    # Of keys that the node holds: one that was gone before it began cannot be had any more.
+    _with_versions(
+        lambda versions, overlap: ([replace(one, gone_at=None) if one.secret else one for one in versions], overlap)
+    )
 
 
 def _tied() -> None:
