@@ -141,6 +141,10 @@ class Line(picows.WSListener):
         async with asyncio.timeout(TIMEOUT_S):
             return await self._first
 
+    def ping(self) -> None:
+        """It is still there: who says nothing for three heartbeats is closed."""
+        self._transport.send_ping()
+
     def close(self) -> None:
         self._transport.disconnect()
 

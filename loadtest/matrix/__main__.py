@@ -73,6 +73,7 @@ class Run:
         for stand in stands:
             await stand.connect()
             await stand.warm()
+            await self._stay(stands)
         rounds = ROUNDS.get(name, ROUNDS_OTHERS)
         for number in range(rounds):
             if number and time.monotonic() > self._deadline:
@@ -80,9 +81,14 @@ class Run:
             tell(f"{name}: round {number + 1} of {rounds}, {len(stands)} cells")
             for stand in stands:
                 await stand.round(self.round_s)
+                await self._stay(stands)
         for stand in stands:
             self._found[stand.cell] = stand.rounds
             stand.close()
+
+    async def _stay(self, stands: list[Stand]) -> None:
+        for stand in stands:
+            await stand.stay()
 
     def rows(self) -> list[Row]:
         return [Row.of(cell, rounds) for cell, rounds in self._found.items()]

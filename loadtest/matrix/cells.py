@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -50,6 +50,12 @@ class Figures(msgspec.Struct, frozen=True):
     """What one delivery is on the wire, without the frame's own header."""
 
 
+STAY_S: Final = 15.0
+"""A heartbeat."""
+STAYED_S: Final = 0.1
+"""What nodes do about pings is over before anything is measured."""
+
+
 class Stand:
     """The devices of one cell, connected."""
 
@@ -64,6 +70,7 @@ class Stand:
         self._pushed: list[int] = []
         self._window = WINDOW_MAX
         self._rate = 0.0
+        self._stayed_at_s = time.monotonic()
 
     async def connect(self) -> None:
         """Every device follows its sessions."""
@@ -100,6 +107,15 @@ class Stand:
     async def round(self, seconds: float) -> None:
         """One round of about so long is on record."""
         self.rounds.append(await self._round(max(10, round(self._rate * seconds / len(self._groups)))))
+
+    async def stay(self) -> None:
+        """Its devices are there yet while others are measured: followers say nothing by themselves."""
+        if time.monotonic() < self._stayed_at_s + STAY_S:
+            return
+        self._stayed_at_s = time.monotonic()
+        for line in self._lines:
+            line.ping()
+        await asyncio.sleep(STAYED_S)
 
     def close(self) -> None:
         for line in self._lines:
