@@ -33,13 +33,39 @@ ALLOWED = {
 }
 
 
+PATIENT_ROUNDS = 3
+
+
 async def run(port: int, path: str, *cases: str) -> dict[str, Any]:  # Any: CaseResult, which the package keeps inside
-    """The result of every case by its id; of all that are no compression, when none are named."""
+    """The result of every case by its id; of all that are no compression, when none are named.
+
+    The client waits one second, which cannot be set, for a close and for the end of the connection. A case in which it
+    did so in vain is run again: a busy machine takes longer at times, a server that never closes is as late each time.
+    """
+    results: dict[str, Any] = {}
+    wanted: tuple[str, ...] | None = cases or None
+    for _ in range(PATIENT_ROUNDS):
+        results |= await run_once(f"ws://127.0.0.1:{port}{path}", wanted)
+        wanted = tuple(case for case, result in results.items() if was_impatient(result))
+        if not wanted:
+            break
+    return results
+
+
+async def run_once(url: str, cases: tuple[str, ...] | None) -> dict[str, Any]:  # Any: as above
     try:
-        results = await run_fuzzingclient(f"ws://127.0.0.1:{port}{path}", cases or None, COMPRESSION, concurrency=4)
+        results = await run_fuzzingclient(url, cases, COMPRESSION, concurrency=4)
     except FailureError as failure:
         results = failure.results
     return {result.case_id: result for result in results}
+
+
+def was_impatient(result: Any) -> bool:  # Any: as above
+    return bool(
+        result.was_server_connection_drop_timeout
+        or result.was_open_handshake_timeout
+        or result.was_close_handshake_timeout
+    )
 
 
 def verdict(result: Any) -> tuple[str, str]:  # Any: as above

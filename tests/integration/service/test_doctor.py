@@ -54,7 +54,7 @@ async def test_a_stale_device_s_lost_progress_is_told_beside_the_running_service
     await tv.say(type="handoff.take", session=session)
     taken = await tv.hear("handoff.done", matching=lambda one: one["active"] == "tv")
     await phone.hear("handoff.done", matching=lambda one: one["active"] == "tv")
-    secret = [{"op": "replace", "path": "/playhead", "value": {"position": 777, "rate": 1, "at": 1}}]
+    secret = [{"op": "replace", "path": "/playhead", "value": {"position": 777.125, "rate": 1, "at": 1}}]
     await phone.say(
         type="push", session=session, seq=1, base=taken["version"], ops=secret, intent="progress", settled=0
     )
@@ -65,7 +65,7 @@ async def test_a_stale_device_s_lost_progress_is_told_beside_the_running_service
     assert "Device phone's progress from" in told["verdict"]["sentence"]
     assert "device tv had taken over at" in told["verdict"]["sentence"]
     assert told["verdict"]["causes"][0]["version"] == taken["version"]
-    assert "777" not in json.dumps(told)
+    assert "777.125" not in json.dumps(told)
     assert ann.token not in json.dumps(told)
     _, asked = await doctor(None, "session", session, "--url", ann.base, "--token", ann.token)
     assert asked == told  # the owner, over REST, is told the same
