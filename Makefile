@@ -43,16 +43,19 @@ $(VENV)/.locked: requirements.lock $(VENV)/.made
 $(VENV)/.installed: pyproject.toml setup.py MANIFEST.in $(VENV)/.locked
 	@echo "setup: installing syncbridge, editable, and building its extensions"
 	@$(PIP) install --no-deps --no-build-isolation --editable .
-	@touch $@
+	@rm -f $(VENV)/.built-*
+	@touch $@ $(BUILT)
 
-# The extensions of all flavours lie at the same place: a change of flavour builds them all anew.
+# The extensions of all flavours lie at the same place: a change of flavour builds them all anew. Installing builds them
+# too, so what follows is for a change of `ext` or of flavour alone.
 $(BUILT): $(wildcard ext/*) $(VENV)/.installed
-	@echo "setup: building the extensions ($(FLAVOUR))"
-	@force=; if compgen -G '$(VENV)/.built-*' >/dev/null && [ ! -e $@ ]; then force=--force; fi; \
+	@if [ -e $@ ] && [ -z "$$(find ext $(VENV)/.installed -newer $@)" ]; then exit; fi; \
+	  echo "setup: building the extensions ($(FLAVOUR))"; \
+	  force=; if compgen -G '$(VENV)/.built-*' >/dev/null && [ ! -e $@ ]; then force=--force; fi; \
 	  rm -f $(VENV)/.built-*; mkdir -p build; \
 	  $(BIN)/python setup.py --quiet build_ext --inplace $$force >build/extensions.log 2>&1 \
-	    || { cat build/extensions.log; exit 1; }
-	@touch $@
+	    || { cat build/extensions.log; exit 1; }; \
+	  touch $@
 
 # Its lock contradicts the service's (an older cryptography), so it cannot live in .venv. Only the checks need it. What
 # comes as source is built with the setuptools of .venv: every byte that is fetched stands in a lock, with its hash.

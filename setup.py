@@ -92,4 +92,5 @@ setup(
     )
     if modules
     else [],
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )
