@@ -34,6 +34,7 @@ from syncbridge.core.ids import AccountId, JsonObject, SessionId
 from syncbridge.core.session_types import SESSION_TYPES
 from syncbridge.errors import Unavailable
 from syncbridge.records.accounts import Account
+from syncbridge.serving import settle_memory
 from syncbridge.telemetry import configure_logging
 
 TRIES = 20
@@ -103,13 +104,6 @@ async def answer(more: Callable[[int, int, int], Awaitable[dict[str, Any]]] | No
         else:
             gc.collect()
             say(usage())
-
-
-def settle_memory() -> None:
-    """As the service does when it has started."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 async def serve_bare() -> None:

@@ -39,6 +39,7 @@ from syncbridge.records.accounts import Account
 from syncbridge.records.database import Database
 from syncbridge.records.schema import devices
 from syncbridge.runtime.hellos import HelloGate
+from syncbridge.serving import settle_memory
 from syncbridge.telemetry import configure_logging
 
 IDLE_UNLOAD_MS = 500
@@ -190,8 +191,7 @@ async def serve(folder: Path, accounts: int, devices_each: int, idle_timeout_ms:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     async with Service.running(settings) as service:
         told = await make_accounts(service, accounts, devices_each)
-        gc.collect()
-        gc.freeze()  # as the service does when it has started
+        settle_memory()
         is_open.set()
         say({"port": service.server.port, "tls_port": service.server.tls_port, "accounts": told})
         while await reader.readline():
