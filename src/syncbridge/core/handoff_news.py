@@ -59,8 +59,6 @@ def of_adopted(log: SessionLog, members: Members, entry: Entry, offer: HandoffNo
     A target that follows nowhere is told by the node that committed: only that one knows that nobody else does.
     """
     note = entry.handoff
-    if note is None and offer is None:
-        return []
     told = list(members.by_connection)
     if entry.kind == "offer" and note is not None:
         target = members.connection_of(note.target)

@@ -67,13 +67,15 @@ def heed(machine: SessionMachine, now_ms: int) -> list[AnyEffect]:
 
 def _is_fork(log: SessionLog, event: on.EntriesSeen) -> bool:
     """One of these entries, or the one before them, stands otherwise in our log; none is judged that we forgot."""
+    first = event.entries[0].version
+    if first == log.version + 1:
+        return event.previous_at not in (0, log.updated_at)
     for entry in reversed(event.entries):
         held = log.entry(entry.version)
         if held is not None:
             known = log.txns.get(entry.version, "")
             return known != event.txn if known and event.txn else held != entry
-    is_next = event.entries[0].version == log.version + 1
-    return is_next and event.previous_at not in (0, log.updated_at)
+    return False
 
 
 def adopt(
@@ -89,10 +91,12 @@ def adopt(
     there = members.receivers()
     run: list[Entry] = []
     is_gap = False
+    before = log.version
     for entry, digest, txn in zip(entries, digests, txns or [""] * len(entries), strict=True):
-        if entry.version <= log.version:
-            continue
-        if entry.version != log.version + 1:
+        version = entry.version
+        if version != log.version + 1:
+            if version <= log.version:
+                continue
             is_gap = True
             break
         offer = log.offer
@@ -102,15 +106,17 @@ def adopt(
             is_gap = True  # it was sound where it was committed: it follows another state than ours
             break
         if txn:
-            log.txns[entry.version] = txn
+            log.txns[version] = txn
+        run.append(entry)
+        if entry.handoff is None and offer is None:
+            continue
         if entry.kind == "offer" and entry.handoff is not None:
             log.count_offer(now_ms, left_ms=entry.handoff.expires_at - entry.at)
-        machine.since_snapshot += 1
-        run.append(entry)
         news = handoff_news.of_adopted(log, members, entry, offer)
         if news:
             said += [do.Deliver(run, there), *news] if there else news
             run = []
+    machine.since_snapshot += log.version - before
     if run and there:
         said.append(do.Deliver(run, there))
     log.trim()

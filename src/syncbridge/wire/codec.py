@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -53,7 +53,7 @@ def entry_frame(head: bytes, body: bytes) -> bytes:
     return head + body[1:]
 
 
-def entries_frame(session: str, bodies: list[bytes]) -> bytes:
+def entries_frame(session: str, bodies: Sequence[bytes]) -> bytes:
     """Several entries' bodies, oldest first, as one `entries` message."""
     return b'{"type":"entries","session":"%s","entries":[%s]}' % (session.encode("ascii"), b",".join(bodies))
 

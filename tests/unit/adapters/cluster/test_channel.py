@@ -45,8 +45,10 @@ FRAMES = {
 def read(frame: bytes) -> channel.Message | Broken:
     """What the frame says, its entries read as well."""
     message = channel.decode(frame)
-    if isinstance(message, Entries) and isinstance(entries := channel.read_entries(message), Broken):
-        return entries
+    if isinstance(message, Entries):
+        entries = channel.read_entries(message.first, message.copies())
+        if isinstance(entries, Broken):
+            return entries
     return message
 
 
@@ -55,7 +57,7 @@ def test_committed_entries_arrive_as_they_were_committed() -> None:
     message = channel.decode(FRAMES["entries"])
     assert message == Entries("ep", 7, TxnId('phone"3'), [11, 0], [Raw(body) for body in bodies])
     assert isinstance(message, Entries)
-    assert channel.read_entries(message) == ENTRIES
+    assert channel.read_entries(message.first, message.copies()) == ENTRIES
     told = channel.encode_entries("ep", 7, "t", [0], bodies[:1], previous_at=900)
     assert channel.decode(told) == Entries("ep", 7, TxnId("t"), [0], [Raw(bodies[0])], 900)
 

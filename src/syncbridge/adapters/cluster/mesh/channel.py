@@ -58,7 +58,7 @@ class Entries(Struct, frozen=True):
     ``previous_at`` is when the entry before them was committed (0: not told): whoever has another one there is on
     another log.
 
-    Danger  ``bodies`` are views of the frame.
+    Danger  ``bodies`` are views of the frame; `copies` are not.
     """
 
     epoch: Name
@@ -67,6 +67,10 @@ class Entries(Struct, frozen=True):
     digests: list[int]
     bodies: list[Raw] = field(name="entries")
     previous_at: Count = 0
+
+    def copies(self) -> list[bytes]:
+        """The bodies as bytes of their own."""
+        return [bytes(body) for body in self.bodies]
 
 
 class Moved(Struct, frozen=True):
@@ -302,15 +306,13 @@ def decode(frame: bytes) -> Message | Broken:
         return Broken("malformed")
 
 
-def read_entries(message: Entries) -> list[Entry] | Broken:
-    """The entries that the message tells. They run on from its ``first``; else nothing of them is believed."""
-    entries: list[Entry] = []
+def read_entries(first: int, bodies: Sequence[bytes]) -> list[Entry] | Broken:
+    """The entries that a message tells. They run on from its ``first``; else nothing of them is believed."""
     try:
-        for version, body in enumerate(message.bodies, message.first):
-            entry = _entry(body)
-            if entry.version != version:
-                return Broken("malformed")
-            entries.append(entry)
+        entries = [_entry(body) for body in bodies]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return Broken("malformed")
+        return _MALFORMED
+    for version, entry in enumerate(entries, first):
+        if entry.version != version:
+            return _MALFORMED
     return entries

@@ -370,11 +370,11 @@ class SessionNews:
     def _hear_entries(self, followed: Followed, message: Entries) -> None:
         session, first = followed.session, message.first
         if not self._neighbour.is_known(session, first, message.txn):
-            entries = channel.read_entries(message)
+            bodies = message.copies()
+            entries = channel.read_entries(first, bodies)
             if isinstance(entries, Broken):
                 self._hear_nothing(followed, entries.reason)
                 return
-            bodies = [bytes(body) for body in message.bodies]
             self._neighbour.entries_seen(
                 session, message.epoch, entries, message.digests, message.txn, message.previous_at, bodies
             )
