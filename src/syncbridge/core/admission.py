@@ -118,7 +118,7 @@ def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, no
         ops=ops,
         intent=change.intent,
         status=status if status != log.status else None,
-        conflicts=conflicts,
+        conflicts=conflicts or (),
         made_at=made_at,
     )
     return Verdict(entry, state, size, made_on, is_as_made)

@@ -4,11 +4,13 @@ Every change to a session is one entry with the next ``version`` (1, 2, 3, no ga
 session is a fold over its entries. ``epoch`` names the log itself: after a log was lost and rebuilt the epoch
 differs, so an old version is never trusted. A position is always ``(epoch, version)``.
 
-What is kept by the thousand is hidden from the cycle collector (``gc=False``): JSON values hold no cycle.
+What is kept by the thousand is hidden from the cycle collector (``gc=False``): JSON values hold no cycle. Where an
+entry has no conflicts, as most have none, the empty tuple is everybody's; an empty list would be its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -92,7 +94,7 @@ class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     active: str | None = None
     status: Status | None = None
     handoff: HandoffNote | None = None
-    conflicts: list[Conflict] = []
+    conflicts: Sequence[Conflict] = ()
     made_at: int = 0
     undoes: Undoing | None = None
 

@@ -7,6 +7,7 @@ which is whatever the device likes and comes back untouched.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -266,7 +267,7 @@ class EntryMessage(ServerMessage, frozen=True, tag="entry"):
     active: str | None = None
     status: Status | None = None
     handoff: JsonObject | None = None
-    conflicts: list[Conflict] = []
+    conflicts: Sequence[Conflict] = ()
     made_at: int = 0
     undoes: JsonObject | None = None
 
@@ -289,7 +290,7 @@ class Ack(ServerMessage, frozen=True, tag="ack"):
     version: int
     at: int
     ops: list[Op] | None = None
-    conflicts: list[Conflict] = []
+    conflicts: Sequence[Conflict] = ()
     status: Status | None = None
 
 

@@ -51,7 +51,7 @@ def undo(batch: Batch, event: on.UndoRequested) -> None:
         raise errors.StaleOwner("only the active device writes there; undo it from that device")
     rows = [] if found.row is None else [{**found.row, "device": event.device, "base": log.version}]
     undoing = Undoing(past.entry.version, past.index, chosen)
-    entry = structs.replace(verdict.entry, conflicts=rows, undoes=undoing)
+    entry = structs.replace(verdict.entry, conflicts=rows or (), undoes=undoing)
     batch.append(entry, state=verdict.state, size=verdict.size)
     batch.effects.append(Measured("conflict_undone", 1, str(past.row.get("policy", ""))))
     tell_ended(batch)

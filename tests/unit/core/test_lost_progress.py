@@ -228,7 +228,7 @@ def test_seek_wins_over_progress_that_overtook_it_on_the_way(stage: Stage) -> No
     stage.passes(200)
     answer = stage.moves("laptop", 30, intent="seek", base=base, at=pressed_at)
     assert isinstance(answer, m.Ack)
-    assert answer.conflicts == []
+    assert not answer.conflicts
     assert stage.playhead["position"] == 30
 
 
@@ -383,7 +383,7 @@ def test_second_edit_sent_before_the_first_is_acknowledged(stage: Stage) -> None
     stage.holds = False
     stage.commits()
     assert stage.state["pattern"]["name"] == "square"
-    assert [ack.conflicts for ack in stage.all("tv", m.Ack)] == [[], []]
+    assert [ack.conflicts for ack in stage.all("tv", m.Ack)] == [(), ()]
 
 
 def test_second_edit_sent_before_the_first_is_acknowledged_while_another_device_writes(stage: Stage) -> None:

@@ -159,7 +159,7 @@ def test_a_value_that_stands_again_already_is_noted_without_a_change(stage: Stag
     version = clash(stage, [op("/title", "theirs")], [op("/title", "ours")])
     stage.pushes("tv", [op("/title", "theirs")], base=stage.machine.version)
     done(undo(stage, version))
-    assert (last_entry(stage).ops, last_entry(stage).conflicts) == ([], [])
+    assert (last_entry(stage).ops, last_entry(stage).conflicts) == ([], ())
     assert last_entry(stage).undoes == Undoing(version, 0, "theirs")
 
 
