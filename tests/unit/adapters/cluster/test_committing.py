@@ -1,4 +1,4 @@
-"""What a fault of our own does to the order of a session's commits: it is told or logged, and the next ones go on."""
+"""In which order commits are told, and that a fault of our own does not end it: the next ones go on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from syncbridge.adapters.cluster.log.steps import Steps
 from syncbridge.core.ids import DeviceId
 from syncbridge.limits import Retention
 from syncbridge.ports import Outcome, Submission, WasCommitted, WasRefused, WasUnknown
-from tests.conformance.logs import change, session_named
+from tests.conformance.logs import change, session_named, snapshot_of
 
 SESSION, TV = session_named("a"), DeviceId("tv")
 
@@ -30,6 +30,7 @@ class World:
         self.on_primary_changed: list[Callable[[], None]] = []
         self.answers = list(answers)
         self.outcomes: list[Outcome] = []
+        self.kept_after: list[list[Outcome]] = []
         self.fails_at: type | None = None
         self.calls = Lines()
         world: Any = self
@@ -41,7 +42,7 @@ class World:
             self.calls,
             Retention(),
             facts=None,
-            kept=lambda _: None,
+            kept=lambda _: self.kept_after.append(list(self.outcomes)),
         )
 
     def flush(self) -> None:
@@ -68,6 +69,13 @@ class World:
     def submit(self, *batch: Submission) -> list[Outcome]:
         self.committer.submit(batch, self.heard)
         return self.outcomes
+
+
+def test_who_waits_for_a_commit_is_told_before_the_snapshot_that_came_with_it_is_seen_to() -> None:
+    one = change(SESSION, 1, snapshot=snapshot_of(SESSION, 2))
+    world = World(1)
+    assert world.submit(one) == [WasCommitted(one.txn.id)]
+    assert world.kept_after == [[WasCommitted(one.txn.id)]]
 
 
 def test_an_answer_that_cannot_be_explained_is_unknown_and_the_next_one_is_told() -> None:

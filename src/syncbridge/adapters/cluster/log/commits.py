@@ -257,9 +257,9 @@ class Committer:
     def _settle(self, submission: Submission, done: Callable[[Outcome], None], answer: Answer) -> None:
         txn = submission.txn
         if answer == 1:
-            if txn.snapshot is not None:
-                self._kept(txn.snapshot)
             done(WasCommitted(txn.id))
+            if txn.snapshot is not None:
+                self._kept(txn.snapshot)  # what follows from that, nobody waits for
             return
         session = txn.session
         self._answers.close(session)
