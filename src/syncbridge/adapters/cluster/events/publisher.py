@@ -2,7 +2,7 @@
 
 The library writes one event at a time, each in a system call of its own after a dozen turns of the loop, which costs
 four times what the event itself does. Here a write carries what was told since the one before. Connection, log-in,
-heartbeats, frames and confirms stay the library's: a delivery tag is registered with its channel as its own would be.
+heartbeats and confirms stay the library's: a delivery tag is registered with its channel as its own would be.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
@@ -21,17 +20,15 @@ from aiormq.abc import AbstractConnection, ChannelFrame
 from aiormq.exceptions import ChannelAccessRefused, DeliveryError, PublishError
 from pamqp.body import ContentBody
 from pamqp.commands import Basic
-from pamqp.header import ContentHeader
 
+from syncbridge.adapters.cluster.events.framing import header_frame
 from syncbridge.core.facts import Fact
 from syncbridge.ports import NotTold
-from syncbridge.wire.cloudevents import CONTENT_TYPE, TYPE_PREFIX
 
 WRITE_MAX: Final = 32
 """Events of one write: a millisecond, which is as long as a session's frame may wait for them."""
 PAUSE_S: Final = 0.004
 """The loop is the sessions' so long after a full write: 6,000 events a second are more than a broker's core takes."""
-PERSISTENT: Final = 2
 _CHECKS_A_PATIENCE: Final = 10
 
 Encode = Callable[[Fact], bytes]
@@ -147,19 +144,10 @@ class Publisher:
     def _frames(self, told: _Told) -> list[bytes]:
         fact, channel = told.fact, self._channel.number
         body = self._encode(fact)
-        properties = Basic.Properties(
-            content_type=CONTENT_TYPE,
-            content_encoding="utf-8",
-            delivery_mode=PERSISTENT,
-            message_id=fact.id,
-            timestamp=datetime.fromtimestamp(fact.at // 1000, UTC),
-            message_type=TYPE_PREFIX + fact.type,
-        )
-        header = ContentHeader(properties=properties, body_size=len(body))
         step = self._channel.max_content_size
         return [
             _publish_frame(told.exchange, fact.type, channel),
-            pamqp.frame.marshal(header, channel),
+            header_frame(fact.type, fact.id, fact.at, len(body), channel),
             *(pamqp.frame.marshal(ContentBody(body[at : at + step]), channel) for at in range(0, len(body), step)),
         ]
 
