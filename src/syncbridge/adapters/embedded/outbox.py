@@ -22,7 +22,7 @@ from syncbridge.core.ids import SessionId
 from syncbridge.errors import Unavailable
 from syncbridge.ports import Backlog, Clock, StoreFault, Waiting
 
-ROWS_MAX: Final = 64
+ROWS_MAX: Final = 32
 """Rows read at a time: the journal's thread, which commits wait for, is busy with them for half a millisecond."""
 READS_MAX: Final = 8
 CHANGES_MAX: Final = 10_000
@@ -106,9 +106,11 @@ class JournalOutbox:
     async def _keep_cursor(self, *, is_last: bool = False) -> None:
         """The cursor stands before the oldest row that waits, if it is time to write that down."""
         now_ms = self._clock.now_ms()
+        if not is_last and 0 <= now_ms - self._written_at < CURSOR_INTERVAL_MS:
+            return
         waiting = [row for row, _ in self._facts.values()] + [row for row, _ in self._changes.values()]
         cursor = min(waiting) - 1 if waiting else self._read
-        if cursor > self._cursor and (is_last or not 0 <= now_ms - self._written_at < CURSOR_INTERVAL_MS):
+        if cursor > self._cursor:
             self._written_at = now_ms
             await self._ask(partial(write_cursor, cursor=cursor))
             self._cursor = cursor

@@ -37,6 +37,8 @@ SLOTS_A_ROUND: Final = 64
 """Asked in one flush; none more where these gave enough, for what is taken is in memory."""
 FACTS_OF_A_SLOT: Final = 32
 """Many slots with some facts each: those of one session are told one after the other."""
+READ_AT_ONCE: Final = 2
+"""Slots of which what waits is read in one turn of the loop, which that takes half a millisecond of."""
 SEARCHED_AT_ONCE: Final = 1_024
 """Slots of one search: 1.7 ms of a server; a look of four every 5 s is one and a half thousandths of its time."""
 SEARCHES_A_LOOK: Final = 4
@@ -115,15 +117,24 @@ class RedisOutbox:
         for slot in slots:
             self._urgent.pop(slot, None)
             self._slots.pop(slot, None)  # what a commit leaves from now on is no part of the answers
+        parts: list[Waiting | BaseException | None] = []
+        args = (self._holder, b"%d" % LEASE_MS, b"%d" % FACTS_OF_A_SLOT)
         try:
-            return await asyncio.gather(*(self._take_slot(slot) for slot in slots), return_exceptions=True)
-        except asyncio.CancelledError:
+            asked = (self._run(_take, _keys(slot), args) for slot in slots)
+            for slot, answer in zip(slots, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+                try:
+                    parts.append(answer if isinstance(answer, BaseException) else await self._read(slot, answer))
+                except Unavailable as error:
+                    parts.append(error)
+                if len(parts) % READ_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        except BaseException:
             self._slots.update(dict.fromkeys(slots))  # a relay that ends takes what it can once more
             raise
+        return parts
 
-    async def _take_slot(self, slot: int) -> Waiting | None:
-        keys = (outbox_key(slot), changed_key(slot), relay_key(slot))
-        answer = await self._run(_take, keys, (self._holder, b"%d" % LEASE_MS, b"%d" % FACTS_OF_A_SLOT))
+    async def _read(self, slot: int, answer: Answer) -> Waiting | None:
+        """What waits in the slot by that answer. Raises Unavailable."""
         if not isinstance(answer, list) or not answer:
             raise Unavailable(f"outbox_take answered {type(answer).__name__}")
         if answer[0] != 2:
@@ -143,7 +154,7 @@ class RedisOutbox:
             # Said where it was read; what cannot be read is never told, and must not hold up the rest.
             self._dropped += len(broken) + len(lost)
             args = [self._holder, b"%d" % fence, b"%d" % len(broken), *(place.encode() for place in broken)]
-            await self._run(_settle, keys, [*args, *chain.from_iterable(lost)])
+            await self._run(_settle, _keys(slot), [*args, *chain.from_iterable(lost)])
         taken = [fact for fact in read if fact is not None]
         places = [place for place in places if place not in broken]
         changes = [change for change in ranges if change is not None]
@@ -155,7 +166,7 @@ class RedisOutbox:
         args += [waiting.places[index].encode() for index in told]
         for change in changes:
             args += [change.session.encode(), pack_change(change)]
-        answer = await self._run(_settle, (outbox_key(slot), changed_key(slot), relay_key(slot)), args)
+        answer = await self._run(_settle, _keys(slot), args)
         if answer != 1:
             self._held.discard(slot)
         return answer != 0
@@ -210,6 +221,10 @@ class RedisOutbox:
 def _tell(answer: asyncio.Future[_Said], said: _Said) -> None:
     if not answer.done():  # whoever asked may be gone
         answer.set_result(said)
+
+
+def _keys(slot: int) -> tuple[bytes, bytes, bytes]:
+    return outbox_key(slot), changed_key(slot), relay_key(slot)
 
 
 def _fact(body: bytes) -> Fact | None:
