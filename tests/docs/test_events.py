@@ -10,6 +10,9 @@ from jsonschema import Draft202012Validator, FormatChecker
 from docs.generate import cloudevents
 from syncbridge.adapters.cluster.events import broker
 from syncbridge.adapters.cluster.events import outbox as of_sessions
+from syncbridge.adapters.cluster.events.pacing import AT_ONCE
+from syncbridge.adapters.cluster.events.publisher import WRITE_MAX
+from syncbridge.adapters.cluster.events.relay import RelayRules
 from syncbridge.core.facts import FACT_KINDS
 from syncbridge.core.retention import HISTORY_ENTRIES_MAX
 from syncbridge.records import outbox
@@ -51,3 +54,11 @@ def test_the_bounds_in_the_page_are_those_of_the_code() -> None:
     assert f"A lease lasts {outbox.LEASE_MS // 1000}\nseconds" in PAGE
     assert outbox.LEASE_MS == of_sessions.LEASE_MS
     assert f"{of_sessions.FACTS_MAX:,} events of each hash slot" in PAGE
+
+
+def test_the_pace_in_the_page_is_that_of_the_code() -> None:
+    rules = RelayRules()
+    assert f"tells {rules.per_s_min:,} events a second" in PAGE
+    assert (rules.drain_s, f"and at most {rules.per_s_max:,}." in PAGE) == (30, True)
+    assert f"At most {rules.in_flight_max} events are under way" in PAGE
+    assert (AT_ONCE, WRITE_MAX) == (8, 8)

@@ -49,7 +49,7 @@ async def test_what_is_told_side_by_side_goes_in_few_writes_and_in_the_order_tol
     monkeypatch.setattr(publisher.Publisher, "_send", counted)
     broker = broker_at(rabbit.url)
     await broker.connect()
-    facts = [fact(f"s{number}", 1) for number in range(321)]
+    facts = [fact(f"s{number}", 1) for number in range(1 + 10 * publisher.WRITE_MAX)]
     assert set(await words(broker, facts)) == {""}
     await broker.close()
     assert writes == [1, *[publisher.WRITE_MAX] * 10]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from syncbridge.core.facts import Change, Fact
 from syncbridge.core.ids import AccountId, SessionId
+from syncbridge.errors import Unavailable
 from syncbridge.ports import Backlog, NotTold, Waiting
 from syncbridge.ports.outbox import NotToldReason
 
@@ -21,6 +24,33 @@ class SetClock:
 
     def now_ms(self) -> int:
         return self.ms
+
+
+class Timers:
+    """A clock that goes to whatever is due next."""
+
+    def __init__(self) -> None:
+        self.s = 100.0
+        self._numbers = itertools.count()
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+
+    def now(self) -> float:
+        return self.s
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (self.s + delay_s, next(self._numbers), call))
+
+    async def go(self) -> bool:
+        """What is due next has happened, with all that follows of it; False: nothing is."""
+        for _ in range(4):
+            await asyncio.sleep(0)
+        if not self._due:
+            return False
+        self.s, _, call = heapq.heappop(self._due)
+        call()
+        for _ in range(4):
+            await asyncio.sleep(0)
+        return True
 
 
 class Figures:
@@ -76,6 +106,18 @@ class MemoryOutbox:
 
     async def release(self) -> None:
         self.is_released = True
+
+
+class MuteOutbox(MemoryOutbox):
+    """`Outbox` whose storage does not answer."""
+
+    name = "mute"
+
+    async def take(self, count_max: int) -> list[Waiting]:
+        raise Unavailable("away")
+
+    async def look(self) -> Backlog:
+        raise Unavailable("away")
 
 
 class Consumer:

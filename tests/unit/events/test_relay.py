@@ -12,13 +12,23 @@ from typing import Any
 
 import pytest
 
-from syncbridge.adapters.cluster.events import relay as module
-from syncbridge.adapters.cluster.events.relay import Relay, RelayRules
+from syncbridge.adapters.cluster.events.pacing import AT_ONCE, Pace
+from syncbridge.adapters.cluster.events.relay import SETTLED_AT_ONCE, Relay, RelayRules
 from syncbridge.core.facts import Fact
 from syncbridge.core.ids import SessionId
 from syncbridge.errors import Unavailable
 from syncbridge.ports import Backlog, NotTold, Waiting
-from tests.unit.events.stage import Consumer, Figures, FlakyBroker, MemoryOutbox, SetClock, change, fact
+from tests.unit.events.stage import (
+    Consumer,
+    Figures,
+    FlakyBroker,
+    MemoryOutbox,
+    MuteOutbox,
+    SetClock,
+    Timers,
+    change,
+    fact,
+)
 
 SEEDS = range(40)
 LEASE_MS = 15_000
@@ -84,13 +94,7 @@ def order_broken() -> contextlib.AbstractContextManager[None]:
     def wrong(real: Any) -> Any:
         def planned(self: Relay, parts: Any) -> Any:
             one = real(self, parts)
-            lanes: deque[Any] = deque()
-            for lane in one.lanes:
-                for waiting in lane.waiting:
-                    alone = module._Lane()
-                    alone.waiting.append(waiting)
-                    lanes.append(alone)
-            one.lanes = lanes
+            one.lanes = deque(deque([waiting]) for lane in one.lanes for waiting in lane)
             return one
 
         return planned
@@ -221,7 +225,8 @@ async def test_what_a_slow_broker_confirmed_is_settled_before_the_lease_of_it_en
     consumer, outbox = Consumer(), Leased()
     outbox.facts = [fact(f"s{number % 7}", 1 + number // 7) for number in range(200)]
     happened = list(outbox.facts)
-    relay, clock, figures = relay_of(outbox, Slow(consumer, 1, failures=0), in_flight_max=1, pass_ms=pass_ms)
+    slow = Slow(consumer, 1, failures=0)
+    relay, clock, figures = relay_of(outbox, slow, in_flight_max=1, pass_ms=pass_ms, per_s_min=10**6, per_s_max=10**6)
     for _ in range(14):
         assert await relay.run_once() is bool(outbox.facts) or pass_ms > LEASE_MS
     is_planted = pass_ms > LEASE_MS
@@ -253,7 +258,7 @@ async def test_an_outbox_that_cannot_settle_one_part_settles_the_others() -> Non
             return await super().settle(waiting, told, changes)
 
     consumer, outbox = Consumer(), Parted()
-    outbox.facts = [fact("a", 1), fact("b", 1), fact("c", 1)]
+    outbox.facts = [fact("a", 1), *(fact(f"b{number}", 1) for number in range(2 * SETTLED_AT_ONCE))]
     relay, _, _ = relay_of(outbox, FlakyBroker(consumer, 1, failures=0))
     await relay.run_once()
     assert [one.id for one in outbox.facts] == ["a:1"]
@@ -276,15 +281,9 @@ async def test_the_waits_after_failures_double_up_to_a_bound_with_jitter() -> No
 
 
 async def test_an_outbox_that_does_not_answer_holds_up_no_other() -> None:
-    class Mute(MemoryOutbox):
-        name = "mute"
-
-        async def take(self, count_max: int) -> Any:
-            raise Unavailable("away")
-
     consumer, outbox = Consumer(), MemoryOutbox()
     outbox.facts = [fact("a", 1)]
-    relay = Relay([Mute(), outbox], FlakyBroker(consumer, 1, failures=0), SetClock(), Figures())
+    relay = Relay([MuteOutbox(), outbox], FlakyBroker(consumer, 1, failures=0), SetClock(), Figures())
     await relay.run_once()
     assert [one.id for one in consumer.heard] == ["a:1"]
 
@@ -304,3 +303,52 @@ async def test_following_tells_figures_and_what_was_dropped_and_closing_gives_th
     assert figures.sums["events_oldest_s", ""] == 9
     assert figures.sums["event_dropped", ""] == 3
     assert outbox.is_released
+
+
+async def test_facts_of_a_take_are_begun_as_the_pace_lets_them() -> None:
+    consumer, outbox, timers = Consumer(), MemoryOutbox(), Timers()
+    outbox.facts = [fact(f"s{number % 50}", 1 + number // 50) for number in range(100)]
+    happened = list(outbox.facts)
+    relay, _, _ = relay_of(outbox, FlakyBroker(consumer, 1, failures=0))
+    relay._pace = Pace(1_000, 2_000, 30, now=timers.now, later=timers.later)
+    task = asyncio.ensure_future(relay.run_once())
+    for number in range(1, 1 + len(happened) // AT_ONCE):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(consumer.heard) == number * AT_ONCE
+        assert await timers.go()
+    await task
+    assert (outbox.facts, consumer.complaints(happened)) == ([], [])
+
+
+async def test_what_waits_for_its_turn_when_the_broker_goes_is_not_told() -> None:
+    class Going(FlakyBroker):
+        async def tell(self, fact: Fact) -> None:
+            if len(consumer.heard) >= AT_ONCE:
+                raise NotTold("away")
+            await super().tell(fact)
+
+    consumer, outbox = Consumer(), MemoryOutbox()
+    outbox.facts = [fact(f"s{number}", 1) for number in range(200)]
+    relay, _, figures = relay_of(outbox, Going(consumer, 1, failures=0))
+    with pytest.raises(NotTold):
+        await relay.run_once()
+    assert len(consumer.heard) + len(outbox.facts) == 200
+    assert figures.sums["event_failed", "away"] <= 2 * AT_ONCE
+
+
+async def test_the_pace_follows_what_waits_but_not_what_only_some_outboxes_say() -> None:
+    outbox, mute = MemoryOutbox(), MuteOutbox()
+    relay, clock, _ = relay_of(outbox, FlakyBroker(Consumer(), 1, failures=0), per_s_min=100, drain_s=10)
+    outbox.backlog = Backlog(5_000, clock.ms, 0)
+    await relay._look()
+    assert relay._pace.per_s == 500
+    relay._outboxes.append(mute)
+    outbox.backlog = Backlog(0, 0, 0)
+    clock.ms += 5_000
+    await relay._look()
+    assert relay._pace.per_s == 500
+    relay._outboxes.remove(mute)
+    clock.ms += 5_000
+    await relay._look()
+    assert relay._pace.per_s == 100

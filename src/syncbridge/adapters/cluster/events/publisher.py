@@ -25,9 +25,9 @@ from syncbridge.adapters.cluster.events.framing import header_frame
 from syncbridge.core.facts import Fact
 from syncbridge.ports import NotTold
 
-WRITE_MAX: Final = 32
-"""Events of one write: a millisecond, which is as long as a session's frame may wait for them."""
-PAUSE_S: Final = 0.004
+WRITE_MAX: Final = 8
+"""Events of one write: a third of a millisecond, in which a session's frame waits for them."""
+PAUSE_S: Final = 0.001
 """The loop is the sessions' so long after a full write: 6,000 events a second are more than a broker's core takes."""
 _CHECKS_A_PATIENCE: Final = 10
 

@@ -9,6 +9,9 @@ A pass begins nothing after `pass_ms`: what a slow broker confirmed must be sett
 next relay tells all of it again, loses its lease in the same way, and no end comes of it. Without a lease order is kept
 all the same: whoever tells a subject begins with the oldest fact that nobody settled.
 
+A session's frames go by the same loop and the same journal, so what waits is told at a pace (`pacing`), and no step of
+it holds the loop for longer than half a millisecond: what is begun, taken, sorted and settled is so in small parts.
+
 A broker that is away costs nobody but its consumers: nothing is taken while it is, and the outbox holds what waits.
 """
 
@@ -17,19 +20,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import structlog
 
+from syncbridge.adapters.cluster.events.pacing import Pace
 from syncbridge.core.facts import Change, Fact
 from syncbridge.core.ids import SessionId
 from syncbridge.errors import Unavailable
 from syncbridge.ports import Backlog, Clock, EventBroker, NotTold, Outbox, Telemetry, Waiting
 
 _log = structlog.get_logger(__name__)
+
+SETTLED_AT_ONCE: Final = 8
+"""Parts of one take: a slot has some thirty facts, and each is named."""
 
 OF_ONE_FACT: Final = frozenset({"nacked", "returned"})
 """Reasons that say nothing of the next fact."""
@@ -40,8 +48,11 @@ class RelayRules:
     """How fast, and how patient."""
 
     poll_ms: int = 200  # a person waits for a device to be woken
-    take_max: int = 512  # facts in memory at a time; sorting them into lanes holds the loop for a millisecond
-    in_flight_max: int = 128  # 6,000 a second where a confirm takes 20 ms; a burst of as many holds the loop for two
+    take_max: int = 256  # facts in memory at a time; sorting them into lanes holds the loop for half a millisecond
+    in_flight_max: int = 128  # 6,000 a second where a confirm takes 20 ms
+    per_s_min: int = 1_500  # a tenth of the loop; beside 500 new ones a second it drains 30,000 in half a minute
+    per_s_max: int = 6_000  # more than a broker's core takes
+    drain_s: int = 30  # what waits is spread over it, where that is faster than the least
     pass_ms: int = 3_000  # with the 10 s of a last confirm well within the 15 s of a lease
     update_interval_ms: int = 1_000  # changes of one session
     retry_ms: int = 250  # after a failure, doubled each time, with jitter: nodes must not come back in step
@@ -50,13 +61,8 @@ class RelayRules:
     last_ms: int = 2_000  # a node that ends tells what it can
 
 
-class _Lane:
-    """What waits of one subject, in order: (the part, the index among its facts or the change, the fact)."""
-
-    __slots__ = ("waiting",)
-
-    def __init__(self) -> None:
-        self.waiting: deque[tuple[int, int | Change, Fact]] = deque()
+_Lane = deque[tuple[int, int | Change, Fact]]
+"""What waits of one subject, in order: (the part, the index among its facts or the change, the fact)."""
 
 
 @dataclass(slots=True)
@@ -95,6 +101,9 @@ class Relay:
         self._telemetry = telemetry
         self._rules = rules or RelayRules()
         self._chance = chance
+        self._pace = Pace(self._rules.per_s_min, self._rules.per_s_max, self._rules.drain_s)
+        self._told = 0
+        """Since the last look."""
         self._updated_at: dict[SessionId, int] = {}
         self._failures = 0
         self._looked_at = 0
@@ -172,17 +181,24 @@ class Relay:
     async def _tell(self, outbox: Outbox, parts: list[Waiting]) -> _Pass:
         """All of the parts that the broker confirms is settled. Raises Unavailable, what could be settled is."""
         one = self._planned(parts)
-        workers = min(self._rules.in_flight_max, len(one.lanes))
-        if workers:
-            await asyncio.gather(*(self._work(one) for _ in range(workers)))
-        settling = [
-            self._settle(outbox, part, sorted(told), changes)
+        workers = 0
+        async with asyncio.TaskGroup() as group:
+            while one.lanes and not one.is_over and workers < self._rules.in_flight_max:
+                lane = one.lanes.popleft()
+                await self._pace.turn()
+                group.create_task(self._work(one, lane))
+                workers += 1
+        done = (
+            (part, told, changes)
             for part, told, changes in zip(parts, one.told, one.changes, strict=True)
             if told or changes
-        ]
-        for fault in await asyncio.gather(*settling, return_exceptions=True):
-            if fault is not None:
-                raise fault
+        )
+        faults: list[BaseException] = []
+        while some := list(islice(done, SETTLED_AT_ONCE)):
+            settling = (self._settle(outbox, part, sorted(told), changes) for part, told, changes in some)
+            faults += filter(None, await asyncio.gather(*settling, return_exceptions=True))
+        if faults:
+            raise faults[0]
         return one
 
     async def _settle(self, outbox: Outbox, part: Waiting, told: list[int], changes: list[Change]) -> None:
@@ -193,31 +209,37 @@ class Relay:
     def _planned(self, parts: list[Waiting]) -> _Pass:
         now_ms = self._clock.now_ms()
         self._forget_updates(now_ms)
-        lanes: dict[str, _Lane] = {}
+        lanes: defaultdict[str, _Lane] = defaultdict(deque)
         for number, part in enumerate(parts):
             for index, fact in enumerate(part.facts):
-                lanes.setdefault(fact.subject, _Lane()).waiting.append((number, index, fact))
+                lanes[fact.subject].append((number, index, fact))
             for change in part.changes:
                 if change.session not in self._updated_at:
-                    lanes.setdefault(change.session, _Lane()).waiting.append((number, change, change.as_fact()))
+                    lanes[change.session].append((number, change, change.as_fact()))
         until_ms = now_ms + self._rules.pass_ms
         return _Pass(deque(lanes.values()), [[] for _ in parts], [[] for _ in parts], until_ms)
 
-    async def _work(self, one: _Pass) -> None:
-        """Lanes are told one after the other, until none is left, or the time of the pass, or the broker is gone."""
-        while one.lanes and not one.is_over:
-            lane = one.lanes.popleft()
-            while lane.waiting and not one.is_over:
-                number, place, fact = lane.waiting.popleft()
-                if not await self._is_told(one, fact):
-                    break  # whatever follows of this subject waits for it
-                if isinstance(place, Change):
-                    one.changes[number].append(place)
-                    self._updated_at[place.session] = self._clock.now_ms()
-                else:
-                    one.told[number].append(place)
-                if self._clock.now_ms() >= one.until_ms and (lane.waiting or one.lanes):
-                    one.is_over = True
+    async def _work(self, one: _Pass, lane: _Lane) -> None:
+        """Lanes are told one after the other, until none is left, or the time of the pass, or the broker is gone.
+
+        The turn of the first fact was waited for.
+        """
+        while not one.is_over:
+            number, place, fact = lane.popleft()
+            if not await self._is_told(one, fact):
+                lane = deque()  # whatever follows of this subject waits for it
+            elif isinstance(place, Change):
+                one.changes[number].append(place)
+                self._updated_at[place.session] = self._clock.now_ms()
+            else:
+                one.told[number].append(place)
+            if not lane:
+                if not one.lanes:
+                    return
+                lane = one.lanes.popleft()
+            await self._pace.turn()
+            if self._clock.now_ms() >= one.until_ms:
+                one.is_over = True
 
     async def _is_told(self, one: _Pass, fact: Fact) -> bool:
         """Whether it needs not be told any more."""
@@ -232,6 +254,7 @@ class Relay:
             if failure.reason not in OF_ONE_FACT:
                 one.is_over = True
             return False
+        self._told += 1
         self._telemetry.measured("event_published", 1, fact.type)
         return True
 
@@ -251,18 +274,22 @@ class Relay:
         now_ms = self._clock.now_ms()
         if 0 <= now_ms - self._looked_at < self._rules.look_interval_ms:
             return
-        self._looked_at = now_ms
-        waiting, oldest_at = 0, 0
+        elapsed_ms, self._looked_at = now_ms - self._looked_at, now_ms
+        waiting, oldest_at, is_whole = 0, 0, True
         for outbox in self._outboxes:
             try:
                 backlog = await outbox.look()
             except Unavailable as error:
                 self._note_silence(outbox, error)
+                is_whole = False
                 continue
             waiting += backlog.count
             if backlog.oldest_at:
                 oldest_at = min(oldest_at or backlog.oldest_at, backlog.oldest_at)
             self._note_dropped(outbox, backlog)
+        if is_whole:
+            self._pace.follow(waiting, self._told, elapsed_ms / 1000)
+            self._told = 0
         self._telemetry.measured("events_waiting", waiting)
         self._telemetry.measured("events_oldest_s", max(0, now_ms - oldest_at) / 1000 if oldest_at else 0)
 
