@@ -26,6 +26,7 @@ if TYPE_CHECKING or os.environ.get("SYNCBRIDGE_TWIN") != "1":
             split_pointer,
         )
         from syncbridge._ext.policies import compile_policies
+        from syncbridge._ext.resp import pack_command
         from syncbridge._ext.values import DEPTH_LIMIT, DEPTH_MAX, INTEGER_MAX, canonical, check, equal, measure
         from syncbridge._ext.version import compare_position, fence_verdict, judge_seq, judge_version
     except ModuleNotFoundError as missing:
@@ -56,6 +57,7 @@ else:
         measure,
         merge3,
         merge_patch,
+        pack_command,
         rebase,
         resolve,
         split_pointer,
@@ -96,6 +98,7 @@ __all__ = [
     "measure",
     "merge3",
     "merge_patch",
+    "pack_command",
     "rebase",
     "resolve",
     "split_pointer",

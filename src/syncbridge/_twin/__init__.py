@@ -9,6 +9,7 @@ from syncbridge._twin.delta import apply_measured, apply_patch, diff, merge_patc
 from syncbridge._twin.merge import Merged, Rebased, merge3, rebase
 from syncbridge._twin.pointer import join_pointer, resolve, split_pointer
 from syncbridge._twin.policies import compile_policies
+from syncbridge._twin.resp import pack_command
 from syncbridge._twin.values import DEPTH_LIMIT, DEPTH_MAX, INTEGER_MAX, canonical, check, equal, measure
 from syncbridge._twin.version import compare_position, fence_verdict, judge_seq, judge_version
 
@@ -33,6 +34,7 @@ __all__ = [
     "measure",
     "merge3",
     "merge_patch",
+    "pack_command",
     "rebase",
     "resolve",
     "split_pointer",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hiredis import pack_command
 from msgspec import Struct
 
+from syncbridge._ext import pack_command
 from syncbridge.adapters.cluster.link.replies import Answer
 from syncbridge.adapters.cluster.link.script import Script
 
@@ -43,7 +43,7 @@ class Batch(Struct, eq=False):
 
 def packed(words: Sequence[bytes]) -> bytes:
     """The words as one command of RESP."""
-    return pack_command(tuple(words))  # type: ignore[arg-type, no-any-return]  # its face says tuples of one
+    return pack_command(words)
 
 
 def nobody(_answer: Answer) -> None:

@@ -21,11 +21,10 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from hiredis import pack_command
 from msgspec import Struct
 
 from syncbridge.adapters.cluster.link.address import Address
-from syncbridge.adapters.cluster.link.calls import Call, nobody
+from syncbridge.adapters.cluster.link.calls import Call, nobody, packed
 from syncbridge.adapters.cluster.link.pipe import Pipe
 from syncbridge.adapters.cluster.link.replies import Verdict, redirection
 from syncbridge.adapters.cluster.link.rules import Figures, Rules
@@ -33,7 +32,7 @@ from syncbridge.adapters.cluster.link.rules import Figures, Rules
 SLOTS = 16_384
 RETRY_FIRST_S = 0.02
 RETRY_LAST_S = 0.2
-ASKING = pack_command((b"ASKING",))
+ASKING = packed((b"ASKING",))
 
 
 class Lane(Struct, eq=False):

@@ -1,0 +1,3 @@
+from collections.abc import Sequence
+
+def pack_command(words: Sequence[bytes], /) -> bytes: ...
