@@ -16,7 +16,7 @@ from typing import Final
 
 AT_ONCE: Final = 8
 """Events begun in one turn of the loop: less than half a millisecond of it."""
-CREDIT_S: Final = 0.1
+CREDIT_S: Final = 0.2
 """So much of the time that a slow broker or machine took is made up for: a take, its settling and the next one."""
 
 Later = Callable[[float, Callable[[], None]], None]
