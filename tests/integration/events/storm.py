@@ -32,6 +32,7 @@ from tests.unit.events.stage import Figures
 UNDER_WAY: Final = 8
 DRAIN_DEADLINE_S: Final = 600.0
 SILENCE_S: Final = 15.0
+RULES: Final = RelayRules(poll_ms=20, retry_ms=50, retry_ms_max=500)
 _STARTER = ThreadPoolExecutor(1)
 """A server ends with the thread that started it, so that thread lives as long as this process."""
 
@@ -95,10 +96,17 @@ def percentile(values: list[float], share: float) -> float:
 class Relays:
     """One relay at a time, as if each were a process of its own: a killed one leaves nothing in order."""
 
-    def __init__(self, rabbit: Rabbit, store: SqliteStore, make_broker: Callable[[str], RabbitBroker]) -> None:
+    def __init__(
+        self,
+        rabbit: Rabbit,
+        store: SqliteStore,
+        make_broker: Callable[[str], RabbitBroker],
+        rules: RelayRules = RULES,
+    ) -> None:
         self._rabbit = rabbit
         self._store = store
         self._make_broker = make_broker
+        self._rules = rules
         self._task: asyncio.Task[None] | None = None
         self._broker: RabbitBroker | None = None
         self._figures = Figures()
@@ -108,8 +116,7 @@ class Relays:
         clock = ServerClock()
         self._broker = self._make_broker(self._rabbit.url)
         self.outbox = stage.outbox_of(self._store, clock)
-        rules = RelayRules(poll_ms=20, retry_ms=50, retry_ms_max=500)
-        relay = Relay([self.outbox], self._broker, clock, self._figures, rules=rules)
+        relay = Relay([self.outbox], self._broker, clock, self._figures, rules=self._rules)
         self._task = asyncio.ensure_future(relay.follow())
 
     def told(self) -> int:
@@ -185,7 +192,7 @@ async def storm(
             finally:
                 enough.set()
                 await traffic
-        await _waits_at_most(relays, 0)
+        await waits_at_most(relays, 0)
     finally:
         await relays.kill()
         store.close()
@@ -216,12 +223,13 @@ async def _drain(relays: Relays, scale: Scale, report: Report) -> None:
     report.backlog = (await relays.outbox.look()).count
     told, begun, begun_cpu = relays.told(), time.monotonic(), time.process_time()
     # The cursor is written once a second: what was committed since counts as waiting, and is none of the backlog.
-    await _waits_at_most(relays, 2 * scale.calm_per_s)
+    await waits_at_most(relays, 2 * scale.calm_per_s)
     report.drained_s, report.told = time.monotonic() - begun, relays.told() - told
     report.drained_cpu_s = time.process_time() - begun_cpu
 
 
-async def _waits_at_most(relays: Relays, count: int) -> None:
+async def waits_at_most(relays: Relays, count: int) -> None:
+    """No more waits than that."""
     async with asyncio.timeout(DRAIN_DEADLINE_S):
         while (await relays.outbox.look()).count > count:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.1)
