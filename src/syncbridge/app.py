@@ -155,6 +155,7 @@ class Service:
         self.certificate: CertificateKeeper | None = None
         self._upkeep: list[asyncio.Task[None]] = []
         self._backends_upkeep = backends.upkeep
+        self._post = backends.post
         self.gauges = Gauges(self.telemetry, self.engine, records, authority, backends.figures)
         self.metrics_port: int | None = None
 
@@ -169,6 +170,8 @@ class Service:
             await service.lifecycle.eraser.resume()
             await stack.enter_async_context(service._publishing_metrics())
             await service.server.start()
+            if service._post is not None:
+                service._post.then = service.server.end_turn
             stack.push_async_callback(service.drain)
             if service.tls_files is not None:
                 keeper = CertificateKeeper(service.server, service.tls_files, service.telemetry, service.clock.now_ms)

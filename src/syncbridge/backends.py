@@ -54,6 +54,8 @@ class Backends:
     """From its call on the other nodes are heard, and told to; None where there are no others."""
     upkeep: list[Callable[[], Coroutine[None, None, None]]] = field(default_factory=list)
     """Work that goes on from when somebody is served until the drain, which cancels it."""
+    post: Post | None = None
+    """By which the store answers, where it does so from a thread of its own."""
 
 
 async def open_backends(
@@ -72,10 +74,11 @@ async def open_backends(
         return await _open_shared(settings, settings.redis_url, stack, clock=clock, telemetry=telemetry)
     # The store first: its lock tells whether another process is at work there before anything else is touched.
     # Opening reads and checks the journal; nothing is served yet, so it may block.
+    post = Post(asyncio.get_running_loop())
     store = SqliteStore(
         settings.data_dir,
         clock,
-        _post_of(asyncio.get_running_loop()),
+        post,
         limits=settings.limits,
         retention=settings.retention,
         accept_loss=accept_loss,
@@ -94,6 +97,7 @@ async def open_backends(
             secrets.figures(telemetry),
         ],
         secrets=secrets,
+        post=post,
     )
     if settings.amqp_url is not None:
         journal = JournalOutbox(store.worker, clock, ready_ms=settings.limits.handoff_ready_ms)
@@ -229,8 +233,26 @@ def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:32]
 
 
-def _post_of(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], None]:
-    def post(call: Callable[[], None]) -> None:
-        loop.call_soon_threadsafe(call)
+class Post:
+    """From another thread: a call is made in the loop's, and ``then`` right after it.
 
-    return post
+    The loop takes such calls between two looks at all its sockets. What one of them had sent would wait for the next
+    look, and for everything that comes in with it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.then: Callable[[], None] = _nothing
+        self._loop = loop
+
+    def __call__(self, call: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(self._make, call)
+
+    def _make(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        finally:
+            self.then()
+
+
+def _nothing() -> None:
+    """Nobody is served yet."""

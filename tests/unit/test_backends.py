@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from syncbridge.adapters.embedded.directory import CannotOpen
-from syncbridge.backends import node_name_of, open_backends
+from syncbridge.backends import Post, node_name_of, open_backends
 from syncbridge.config import Settings
 from syncbridge.runtime.clock import ServerClock
 from syncbridge.telemetry import PrometheusTelemetry
@@ -44,3 +45,22 @@ async def test_a_start_says_which_file_names_no_authority(tmp_path: Path, named:
     async with AsyncExitStack() as stack:
         with pytest.raises(CannotOpen, match=rf"^{key}: /dev/null holds no certificate in PEM$"):
             await open_backends(settings, stack, clock=clock, telemetry=PrometheusTelemetry(clock))
+
+
+async def test_what_follows_an_answer_is_done_also_where_the_answer_fails() -> None:
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    failures: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _loop, failure: failures.append(failure))
+    order: list[str] = []
+
+    def answer() -> None:
+        order.append("answer")
+        loop.call_soon(done.set)
+        raise ZeroDivisionError
+
+    post = Post(loop)
+    post.then = lambda: order.append("then")
+    await asyncio.to_thread(post, answer)
+    await done.wait()
+    assert order == ["answer", "then"]
+    assert [type(failure["exception"]) for failure in failures] == [ZeroDivisionError]

@@ -68,6 +68,11 @@ class Server:
         """Counts of connections, refusals and closes, for metrics; there once `start` was called."""
         return self._door
 
+    def end_turn(self) -> None:
+        """What any socket was to be sent in this turn of the loop has left; called after `start`."""
+        for endpoint in self._door.endpoints.values():
+            endpoint.turn.end()
+
     @property
     def port(self) -> int:
         """The bound port: plain, or TLS when there is only that."""

@@ -38,10 +38,11 @@ class Turn:
     def add(self, outlet: Outlet) -> None:
         """`outlet.end_turn()` is called once when this turn ends. The caller adds itself once a turn."""
         if not self._outlets:
-            self.loop.call_soon(self._end)
+            self.loop.call_soon(self.end)
         self._outlets.append(outlet)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """What was sent in this turn has left. The loop calls it; who knows that all was sent may do so before."""
         outlets, self._outlets = self._outlets, []
         self._payload = None
         for outlet in outlets:

@@ -8,6 +8,7 @@ import pytest
 import websockets
 
 from syncbridge.app import Service
+from syncbridge.net.outlet import Outlet
 from tests.integration.service.conftest import DEADLINE_S, Client, until
 
 
@@ -21,6 +22,30 @@ async def test_a_push_reaches_every_device_and_rest(ann: Client) -> None:
     assert (entry["version"], entry["device"]) == (2, "phone")
     answer = await ann.http.get(f"/v1/sessions/{session}/state")
     assert answer.json() == {"n": 7}
+
+
+async def test_an_acknowledgement_leaves_before_the_loop_looks_at_sockets_again(
+    ann: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await ann.make_session()
+    phone = await ann.device("phone", session)
+    order: list[str] = []
+    send, end_turn = Outlet.send, Outlet.end_turn
+
+    def sends(outlet: Outlet, payload: bytes) -> bool:
+        order.append("said")
+        asyncio.get_running_loop().call_soon(order.append, "next turn")
+        return send(outlet, payload)
+
+    def leaves(outlet: Outlet) -> None:
+        order.append("left")
+        end_turn(outlet)
+
+    monkeypatch.setattr(Outlet, "send", sends)
+    monkeypatch.setattr(Outlet, "end_turn", leaves)
+    await phone.push(session, 1, "/n", 7)
+    await phone.hear("ack")
+    assert order == ["said", "left", "next turn"]
 
 
 async def test_a_rest_edit_reaches_devices(ann: Client) -> None:
