@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+import syncbridge._ext as compiled
+from syncbridge._ext import Op
 from syncbridge.errors import BadMessage, PatchError, PatchTestFailed, StateTooLarge
 from tests.twin.cores import each_core
 
@@ -157,3 +159,21 @@ def test_nothing_is_kept_alive_by_a_refusal_or_a_success(core: ModuleType) -> No
         work()
     gc.collect()
     assert len(gc.get_objects()) - before < 50
+
+
+@pytest.mark.parametrize(
+    "ops",
+    [
+        [{"op": "replace", "path": "/a/list/1/deep", "value": {"new": [1]}}],
+        [{"op": "remove", "path": "/a/list/1/deep"}],
+        [{"op": "add", "path": "/a/list/1/more", "value": {}}, {"op": "move", "from": "/b", "path": "/a/list/1/b"}],
+        [{"op": "copy", "from": "/a", "path": "/a/list/1/copy"}, {"op": "remove", "path": "/b"}],
+    ],
+    ids=["replace", "remove", "add and move", "copy"],
+)
+def test_what_a_patch_copies_is_not_shown_to_the_search_for_garbage(ops: list[Op]) -> None:
+    doc: Any = {"a": {"list": [{}, {"deep": {"old": 1}}]}, "b": {"c": []}}
+    after: Any = compiled.apply_patch(doc, ops)
+    copies = [after, after["a"], after["a"]["list"], after["a"]["list"][1]]
+    assert not any(map(gc.is_tracked, copies))
+    assert gc.is_tracked(doc["b"]), "what was given is left as it was"
