@@ -67,5 +67,5 @@ def test_no_look_for_garbage_takes_long_however_much_is_kept(looked_at: list[int
     settle_memory()
     looked_at.clear()
     kept: list[list[None]] = [[] for _ in range(100_000)]
-    assert len(looked_at) > len(kept) // 2_000, "hardly anybody looked"
+    assert len(looked_at) > len(kept) // 4_000, "hardly anybody looked"
     assert max(looked_at) < 5_000
