@@ -30,18 +30,26 @@ def _on_member_left(machine: SessionMachine, event: on.MemberLeft, now_ms: int) 
 def leave(machine: SessionMachine, connection: ConnectionId, *, heard_at: int, cause: str) -> list[AnyEffect]:
     """It follows no more, nothing that it asked is worked any more, and the others are told."""
     machine.queue = deque(waiting for waiting in machine.queue if getattr(waiting, "connection", None) != connection)
+    member = machine.members.by_connection.get(connection)
+    said = forget(machine, connection, heard_at=heard_at)
+    if member is not None:
+        said.append(do.Noted("left", member.device, cause, {"heard_at": heard_at}))
+    return said
+
+
+def forget(machine: SessionMachine, connection: ConnectionId, *, heard_at: int = 0) -> list[AnyEffect]:
+    """It follows no more, and the others are told; also of one that was to join by what is in flight."""
     machine.joining.discard(connection)
     if machine.batch is not None:
         machine.batch.gone.add(connection)
-    device = machine.members.leave(connection)
+    log, members = machine.log, machine.members
+    device = members.leave(connection)
     if device is None:
         return []
-    log, members = machine.log, machine.members
     if log is not None:
-        log.heard[device] = max(log.heard.get(device, 0), heard_at)
+        heard_at = log.heard[device] = max(log.heard.get(device, 0), heard_at)
     # A device that went to another node is no less online than before.
     said = [] if device in members.elsewhere else _news_of(machine, device)
-    said.append(do.Noted("left", device, cause, {"heard_at": heard_at}))
     if machine.is_shared and not members.is_here(device):
         said.append(do.Absent(device, heard_at))
     return said

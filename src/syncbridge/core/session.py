@@ -290,11 +290,8 @@ class SessionMachine:
         answer = error_about(fault, event, self.session)
         if isinstance(event, on.MemberJoined):
             # It may be a member by an earlier join: its connection forgets the session, so the session forgets it.
-            self.members.leave(connection)
-            self.joining.discard(connection)
-            if self.batch is not None:
-                self.batch.gone.add(connection)
-            return [do.Send(connection, answer), do.DropMember(connection)]
+            said = attendance.forget(self, connection)
+            return [do.Send(connection, answer), do.DropMember(connection), *said]
         return [do.Send(connection, answer)]
 
     def give_up(self, now_ms: int, but: frozenset[type] = frozenset()) -> list[AnyEffect]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core import messages as m
 from syncbridge.core.ids import ConnectionId, DeviceId
-from tests.unit.core.stage import ACCOUNT, ROSTER, Stage, conflict
+from tests.unit.core.stage import ACCOUNT, ROSTER, Stage, conflict, orders
 from tests.unit.core.stage import request as named
 
 SET = [{"op": "add", "path": "/n", "value": 1}]
@@ -26,6 +27,12 @@ def stage(request: pytest.FixtureRequest) -> Stage:
 
 def breaths(value: int) -> list[dict[str, Any]]:
     return [{"op": "replace", "path": "/totals/breaths", "value": value}]
+
+
+def is_online(stage: Stage, device: str) -> bool:
+    """As the tv was told last."""
+    told = [one.online for one in stage.all("tv", m.PresenceMessage) if one.device == device]
+    return bool(told) and told[-1]
 
 
 def test_silent_store_is_answered_unavailable_in_time_and_nothing_doubles(stage: Stage) -> None:
@@ -72,8 +79,29 @@ def test_join_in_flight_is_refused_in_time_and_follows_nothing_until_it_joins_ag
     assert len(stage.all("laptop", m.ErrorMessage)) == 1
     stage.commits()
     assert stage.all("laptop", m.Joined) == []
+    assert not is_online(stage, "laptop")
     stage.holds = False
     assert stage.joins("laptop").position.version == 3
+    assert is_online(stage, "laptop")
+
+
+@pytest.mark.parametrize("stage", [False, True], indirect=True, ids=["alone", "shared"])
+def test_member_whose_next_join_is_refused_in_time_is_offline_for_the_others_until_it_joins_again(stage: Stage) -> None:
+    stage.joins("laptop")
+    stage.holds = True
+    laptop = ConnectionId("laptop")
+    stage.pushes("phone", breaths(1), base=1, seq=1)
+    stage.happens(on.MemberJoined(laptop, ACCOUNT, DeviceId("laptop"), ROSTER, m.Join("s1", ref="a")))
+    assert is_online(stage, "laptop")
+    stage.passes(stage.limits.store_timeout_ms)
+    assert stage.last("laptop", m.ErrorMessage).code == "unavailable"
+    assert not is_online(stage, "laptop")
+    assert ("laptop" in [one.device for one in orders(stage, do.Absent)]) is stage.machine.is_shared
+    stage.commits()
+    assert not is_online(stage, "laptop")
+    stage.holds = False
+    stage.joins("laptop")
+    assert is_online(stage, "laptop")
 
 
 @pytest.mark.parametrize("stage", [True], indirect=True, ids=["shared"])
