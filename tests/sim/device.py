@@ -265,7 +265,9 @@ class SimDevice:
         """Whatever may be sent now is sent."""
         if self.link is None or self.disk is None:
             return
-        for push in self.replica.outgoing(self.server_ms(), through=self.disk.revision):
+        # All that waits on the disk is sent again after a kill: no more than the service remembers.
+        below = min((row.seq for row in self.disk.pending), default=self.disk.next_seq) + self.replica.inflight_max
+        for push in self.replica.outgoing(self.server_ms(), through=self.disk.revision, below=below):
             self.say(push)
         retry_at = self.replica.retry_at()
         if retry_at is not None and retry_at > self.server_ms():
