@@ -102,7 +102,7 @@ def main() -> int:
     what.add_argument("--planted", action="store_true", help="plant each bug and see it caught")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument(
-        "--careless", action="store_true", help="add what is not promised yet (see tests/sim/weather.py)"
+        "--careless", action="store_true", help="all edit lists by index while they wait for answers, not some"
     )
     asked = parser.parse_args()
     if asked.planted:

@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
+from syncbridge._ext import Rebased, apply_patch, diff, rebase
 from syncbridge.client.kept import Kept
 from syncbridge.client.replica import Replica
-from syncbridge.core import admission, conflicts, handoffs, outcomes, recovery, session, work, work_conflicts
+from syncbridge.core import admission, conflicts, context, handoffs, outcomes, recovery, session, work, work_conflicts
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core.batch import Batch
@@ -129,6 +130,22 @@ def _index_shift_wrong(real: Any) -> Any:
 def _one_further(op: dict[str, Any], last: int) -> dict[str, Any]:
     head, _, index = op["path"].rpartition("/")
     return {**op, "path": f"{head}/{int(index) + 1}"} if head == "/list" and int(index) < last else op
+
+
+def _carried_by_difference(real: Any) -> Any:
+    """What lies below a queue is carried along it as the difference of two states, not entry by entry."""
+
+    def rebase_each(queue: Any, committed: Any, policies: Any, *, base: Any, **kwargs: Any) -> Any:
+        before, now, each = base, base, list[Rebased]()
+        for change in committed:
+            now = apply_patch(now, change["ops"] if isinstance(change, dict) else change)
+        for ops in queue:
+            each.append(rebase(ops, [diff(before, now)], policies, base=before, **kwargs))
+            before = apply_patch(before, [op for op in ops if op["op"] != "test"])
+            now = apply_patch(now, [op for op in each[-1].ops if op["op"] != "test"])
+        return each
+
+    return rebase_each
 
 
 def _progress_goes_back(real: Any) -> Any:
@@ -437,6 +454,7 @@ BUGS = (
     Bug("progress goes back", ("P10",), admission, "_forward", _progress_goes_back),
     Bug("stale base taken as current", ("P5", "P6"), admission, "_brought_over", _base_taken_as_current),
     Bug("wrong index shift", ("P6",), admission, "_brought_over", _index_shift_wrong),
+    Bug("queue carried by the difference", ("P6",), context, "rebase_each", _carried_by_difference, 750),
     Bug("conflicts not listed", ("P6",), admission, "_brought_over", _conflicts_unlisted),
     Bug("counter adds twice on rebase", ("P5",), admission, "_brought_over", _counter_twice),
     Bug("refused, but applied", ("P3", "P5", "P6"), work, "_ack", _refused_but_applied),
@@ -450,12 +468,12 @@ BUGS = (
     Bug("playhead anchored anew in place", ("P9",), handoffs, "transfer", _playhead_restarts),
     Bug("refused join leaves a member", ("memory",), SessionMachine, "refuse", _ghost_after_refusal, 2_180),
     Bug("ack tells no status", ("P7",), work, "_ack", _ack_without_status),
-    Bug("anybody's word for the source's", ("P9",), handoffs, "_last_word", _anybodys_word, 1_500),
+    Bug("anybody's word for the source's", ("P9",), handoffs, "_last_word", _anybodys_word, 1_872),
     Bug("push on top of a refused one", ("P5",), Ledger, "has_refused", _refused_ground_forgotten, 300),
     Bug("push too fast is dropped", ("P3",), ConnectionMachine, "_on_push", _told_nothing),
     Bug("members are never forgotten", ("memory",), Members, "leave", _ghost_members),
     Bug("log never trimmed", ("memory",), SessionLog, "trim", _log_never_trimmed),
-    Bug("seek over REST taken for a push", ("P10",), SessionLog, "append", _rest_seek_is_a_push, 320),
+    Bug("seek over REST taken for a push", ("P10",), SessionLog, "append", _rest_seek_is_a_push, 640),
     Bug("conflict undone twice", ("P5",), work_conflicts, "standing_undo", _never_undone, 40),
     Bug("undo forgets what it replaced", ("P6",), conflicts, "_row", _replaced_unlisted, 35),
     Bug("an incident tells the state", ("P26",), work, "Noted", _content_in_incident),

@@ -16,8 +16,8 @@ class Pin(NamedTuple):
 
 PINNED = (
     Pin(1, "members joined or caught up by a batch that was taken back got entries with a gap before them"),
-    Pin(2188, "a second join that was refused left its member behind, and the session was never idle again"),
-    Pin(2, "a device whose own push paused the session went on believing that it was active"),
-    Pin(1285, "a handoff from a device long dead stated half a second of doubt, for others had written meanwhile"),
-    Pin(35, "an edit made on top of one that was refused carried the refused increment into the counter"),
+    Pin(2181, "a second join that was refused left its member behind, and the session was never idle again"),
+    Pin(5, "a device whose own push paused the session went on believing that it was active"),
+    Pin(1872, "a handoff from a device long dead stated half a second of doubt, for others had written meanwhile"),
+    Pin(452, "an edit made on top of one that was refused carried the refused increment into the counter"),
 )

@@ -99,7 +99,7 @@ class Weather:
 def draw(random: Random, *, is_careless: bool = False) -> Weather:
     """The weather of one seed.
 
-    ``is_careless`` adds what is not promised yet: edits by list index on top of edits still unanswered.
+    ``is_careless`` has everybody edit lists by index on top of edits still unanswered; else some seeds do.
     """
 
     # What only many nodes meet is drawn aside: so the seeds of one node keep their runs.
@@ -145,7 +145,6 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
         act_mean_ms=length_ms // random.choice((10, 20, 40)),
         amount_max=random.choice((1, 9, 1_000_000)),
         handoff_share=random.choice((0.05, 0.15, 0.35)),
-        is_careless=is_careless,
         is_roaming=random.random() < 0.5,
         has_sloppy=random.random() < (0.0 if has_wipes else 0.25),
         has_stale_app=random.random() < 0.3,
@@ -158,4 +157,5 @@ def draw(random: Random, *, is_careless: bool = False) -> Weather:
         wipe_mean_ms=aside.randint(2_000, 10_000) if has_wipes else 0,
         shared_fate_chance=aside.choice((0.0, 0.3, 0.9)),
         is_failover_noticed=aside.random() < 0.5,
+        is_careless=aside.random() < 0.3 or is_careless,
     )

@@ -1,7 +1,9 @@
 """The optimistic state: what is confirmed, with this device's own unsettled edits on top, in order.
 
-Every pending edit knows the document it was shown on (``context``) and the one it led to (``after``). When the
-document below it changes, the edit is carried over to the new one with the same rebase that the server uses:
+Every pending edit knows the document it was shown on (``context``) and the one it led to (``after``). Others' entries
+carry the queue over by the same rule as the server's (`core.carrying`), entry by entry, for the server has to know
+what stood on the screen when the next edit was made. Where the document below an edit changes otherwise (a snapshot, an
+edit that became something else or was refused), it goes over the difference:
 ``rebase(display, [diff(old context, new context)])``. So what the screen shows is always the confirmed state
 plus pending edits, and almost always just what the server is about to answer.
 
@@ -9,6 +11,10 @@ What goes over the wire is a different matter: a body names the base that it was
 it from there. A body still unsent is brought to the newest base only where nobody else wrote in the same place;
 where somebody did, it keeps its old base, for only then does the log list who lost. Bases along the queue never
 decrease: the edits before a contested one keep theirs too.
+
+A snapshot in the place of entries does not say by which way the state came about. Edits that wait then are shown over
+the difference, which is a guess where lists are concerned, and go out as they were made. What is made on top of such a
+guess waits until they are answered, and goes out as it is shown then.
 """
 
 from __future__ import annotations
@@ -18,8 +24,9 @@ from typing import Any
 
 import msgspec
 
-from syncbridge._ext import apply_patch, diff, rebase
+from syncbridge._ext import Committed, apply_patch, diff, rebase
 from syncbridge.client.pending import Dump, Pending, Phase, Row
+from syncbridge.core.carrying import rebase_each
 from syncbridge.core.entry import Entry
 from syncbridge.core.ids import JsonObject, Op
 from syncbridge.errors import PatchError, SyncBridgeError
@@ -58,10 +65,11 @@ class Chain:
     Invariants   ``pending[i].context`` is ``pending[i - 1].after`` (the confirmed state for the first), but for
                  assumed edits, which are passed over; ``top`` is the last ``after``;
                  ``apply_patch(context, display)`` equals ``after``;
-                 numbers (``seq``) grow along ``pending``, LOOSE edits excepted.
+                 numbers (``seq``) grow along ``pending``, LOOSE edits excepted;
+                 ``is_held`` while edits are overtaken: those behind them are not to be sent.
     """
 
-    __slots__ = ("device", "epoch", "pending", "policies", "revision", "state", "top", "version")
+    __slots__ = ("device", "epoch", "is_held", "pending", "policies", "revision", "state", "top", "version")
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -72,6 +80,7 @@ class Chain:
         self.policies: dict[str, Any] | None = None
         self.pending: list[Pending] = []
         self.revision = 0
+        self.is_held = False
 
     def __iter__(self) -> Iterator[Pending]:
         return iter(self.pending)
@@ -90,6 +99,7 @@ class Chain:
             self.pending.append(one)
             if not one.is_assumed:
                 self.top = one.after
+        self.is_held = self.has_overtaken()
 
     def touched(self) -> int:
         """The next revision."""
@@ -133,32 +143,95 @@ class Chain:
             except SyncBridgeError:
                 # A `test` op that no longer holds, or a place that is gone: the server will refuse it and say so.
                 display, rows, after = [], rows_of_lost(one.display, self.device, "last"), before
-            if display != one.display or rows:
-                one.display = display
-                one.revision = self.touched()
-            if rows:
-                one.is_contested = True
-                one.rows.extend({**row, "device": self.device} for row in rows)
-            one.after = after
-        elif not one.display:
+            self._show(one, before, after, display, rows)
+            return
+        if not one.display:
             one.after = before
         one.context = before
+
+    def _show(self, one: Pending, before: JsonObject, after: JsonObject, display: list[Op], rows: list[Row]) -> None:
+        if display != one.display or rows:
+            one.display = display
+            one.revision = self.touched()
+        if rows:
+            one.is_contested = True
+            one.rows.extend({**row, "device": self.device} for row in rows)
+        one.context, one.after = before, after
 
     def settled_below(self, one: Pending) -> int:
         """The number up to which the device has its answers: what ``one`` was made on top of is not in doubt there."""
         waiting = min((other.seq for other in self.pending if other.phase is not Phase.LOOSE), default=one.seq)
         return min(waiting, one.seq) - 1
 
-    def take(self, own: dict[int, Entry]) -> list[tuple[Pending, Entry]]:
-        """The edits on the wire that are these entries, by number; the chain holds them no more (`settle` follows)."""
-        taken = [
-            (one, own[one.seq])
-            for one in self.pending
-            if one.is_on_wire and one.seq in own and _is_made_by(own[one.seq], one)
-        ]
-        gone = {one.key for one, _ in taken}
-        self.pending = [one for one in self.pending if one.key not in gone]
+    def states_after(self, entries: list[Entry]) -> list[JsonObject] | None:
+        """The confirmed state after each of the entries to come; None when one is missing or does not apply."""
+        state, version = self.state, self.version
+        states: list[JsonObject] = []
+        for entry in entries:
+            version += 1
+            if entry.version != version:
+                return None
+            try:
+                state = applied(state, entry.ops)
+            except SyncBridgeError:
+                return None
+            states.append(state)
+        return states
+
+    def follow(self, entries: list[Entry], states: list[JsonObject], *, is_owner: bool) -> list[tuple[Pending, Entry]]:
+        """The next entries, which lead to ``states`` one by one, are confirmed; answers whose edits they are.
+
+        Those the chain holds no more; the others have come over what they did not make.
+        """
+        taken: list[tuple[Pending, Entry]] = []
+        run: list[Entry] = []
+        before = self.state
+        for entry, state in zip(entries, states, strict=True):
+            one = self._sent_as(entry)
+            if one is None:
+                run.append(entry)
+            else:
+                self._carry_over(run, before, is_owner)
+                run = []
+                self.pending.remove(one)
+                taken.append((one, entry))
+                self.state = state
+                self.settle(is_owner=is_owner)
+            before = state
+        self._carry_over(run, before, is_owner)
+        if entries:
+            self.version = entries[-1].version
+            self.touched()
         return taken
+
+    def _sent_as(self, entry: Entry) -> Pending | None:
+        """The edit on the wire that this entry is."""
+        if not entry.seq or entry.device != self.device:
+            return None
+        for one in self.pending:
+            if one.seq == entry.seq and one.is_on_wire and _is_made_by(entry, one):
+                return one
+        return None
+
+    def _carry_over(self, run: list[Entry], state: JsonObject, is_owner: bool) -> None:
+        """The confirmed state is ``state``, after a run of others' entries; the queue has come over them."""
+        base, self.state = self.state, state
+        queue = [one for one in self.pending if not one.is_assumed]
+        if queue and state is not base:
+            # Without their times: each edit has one of its own, and what it loses by that the server says.
+            changes: list[list[Op] | Committed] = [
+                {"ops": entry.ops, "version": entry.version, "device": entry.device} for entry in run if entry.ops
+            ]
+            try:
+                each = rebase_each([one.display for one in queue], changes, self.policies, base=base, is_owner=is_owner)
+                below = state
+                for one, moved in zip(queue, each, strict=True):
+                    after = applied(below, moved.ops)
+                    self._show(one, below, after, moved.ops, [Row(row) for row in moved.conflicts])
+                    below = after
+            except SyncBridgeError:
+                pass  # `settle` carries it, and those behind it, over the difference, or finds that it is lost
+        self.settle(is_owner=is_owner)
 
     def found_in_log(self, last_seq: int, named: set[int]) -> None:
         """The log has this device's numbers up to ``last_seq``; those ``named`` by new entries are not ours to assume.
@@ -203,8 +276,30 @@ class Chain:
         self.touched()
         self.pending.remove(one)
 
-    def freshen(self, bytes_max: int) -> None:
-        """Free edits behind the last contested one are based on the confirmed version, as they are shown."""
+    def has_overtaken(self) -> bool:
+        """Whether an edit that waits is shown on what only a snapshot told."""
+        return any(one.is_overtaken and not one.is_assumed for one in self.pending)
+
+    def overtake(self) -> None:
+        """The confirmed state came as a snapshot: edits made on an older one are shown as a guess from here on."""
+        if self.is_held:
+            return  # those that are held were made on a guess: they do not go out as they were made
+        for one in self.pending:
+            if one.base != self.version or one.epoch != self.epoch:
+                one.is_overtaken, one.revision = True, self.touched()
+        self.is_held = self.has_overtaken()
+
+    def freshen(self, bytes_max: int) -> list[Row]:
+        """Free edits behind the last contested one are based on the confirmed version, as they are shown.
+
+        None while there are overtaken ones. When the last of those is gone, all are, contested or not; what they met
+        comes back as from `rewrite_from`.
+        """
+        if self.is_held:
+            if self.has_overtaken():
+                return []
+            self.is_held = False
+            return self.rewrite_from(0)
         start = 0
         for index, one in enumerate(self.pending):
             if one.is_contested or one.is_assumed or one.phase is not Phase.FREE:
@@ -214,6 +309,7 @@ class Chain:
                 if one.display is not one.ops and len(_encode(one.display)) > bytes_max:
                     break
                 self._rewrite(one)
+        return []
 
     def rewrite_from(self, index: int) -> list[Row]:
         """Free edits from ``index`` on get the body that is shown, on the confirmed version, contested or not.
@@ -235,4 +331,5 @@ class Chain:
         one.ops = one.display
         one.base = self.version
         one.epoch = self.epoch
+        one.is_overtaken = False
         one.revision = self.touched()

@@ -58,6 +58,7 @@ class PendingRow(Struct, frozen=True, omit_defaults=True):
     is_contested: bool = False
     rows: list[Row] = []
     is_assumed: bool = False
+    is_overtaken: bool = False
 
     def shown(self) -> list[Op]:
         """The ops that the optimistic state shows."""
@@ -74,6 +75,7 @@ class Pending:
     is_contested  others wrote where this edit writes: its body keeps the base it was made on, so that the server
                   decides and lists who lost
     is_assumed    the confirmed state holds its effect already; only its answer is missing
+    is_overtaken  a snapshot took the place of the entries between its base and what it is shown on
     is_adrift     an edit below it was refused while it was on the wire
     rows          conflicts met here; ``told`` are those already listed
     revision      grows whenever something that a store keeps has changed
@@ -94,6 +96,7 @@ class Pending:
     revision: int
     is_contested: bool = False
     is_assumed: bool = False
+    is_overtaken: bool = False
     is_adrift: bool = False
     tries: int = 0
     retry_at: int = 0
@@ -126,6 +129,7 @@ class Pending:
             self.is_contested,
             [*self.told, *self.rows],
             self.is_assumed,
+            self.is_overtaken,
         )
 
     @classmethod
@@ -147,6 +151,7 @@ class Pending:
             row.revision,
             row.is_contested,
             row.is_assumed,
+            row.is_overtaken,
             rows=list(row.rows),
         )
 

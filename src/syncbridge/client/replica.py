@@ -208,6 +208,8 @@ class Replica:
         for one in self._chain:
             if one.phase is Phase.SENT:
                 continue
+            if self._chain.is_held and not one.is_overtaken:
+                break
             if len(pushes) >= room or one.phase is Phase.LOOSE or one.retry_at > now_ms:
                 break
             if (through is not None and one.revision > through) or (below is not None and one.seq >= below):
@@ -286,15 +288,16 @@ class Replica:
             self._is_astray = base_is_gone and not is_answer
         else:
             entries = [entry for entry in message.entries or [] if entry.version > chain.version]
-            folded = self._fold(entries) if self.has_state and epoch == chain.epoch else None
-            is_whole = folded is not None and version == chain.version + len(entries)
-            if folded is None or not is_whole or state_hash(folded) != message.hash:
+            states = chain.states_after(entries) if self.has_state and epoch == chain.epoch else None
+            is_whole = states is not None and version == chain.version + len(entries)
+            if states is None or not is_whole or state_hash(states[-1] if states else chain.state) != message.hash:
                 self._is_astray = True  # what it holds is of no log, or of one that went another way
                 return self._rejoin(is_fresh=True)
-            state, base_is_gone = folded, self._is_astray
+            base_is_gone = self._is_astray
             self._is_astray = base_is_gone and not is_answer
             self._list_rows_of(entries)
-            self._settle_own(entries)
+            self._settle_by(entries, states, is_owner=message.active == self.device)
+            state = chain.state
         if message.kind != self.kind or chain.policies is None:
             self.kind, chain.policies = message.kind, self._policies_of(message.kind)
         self.fence, self.active, self.status = message.fence, message.active, message.status
@@ -311,16 +314,18 @@ class Replica:
             self.next_seq, rewritten_from = chain.number(first, message.last_seq, base_is_gone=base_is_gone)
             chain.settle(is_owner=self.is_active)
             self._rewrite_from(rewritten_from, now_ms)
-        chain.freshen(self._ops_bytes_max)
+        if message.mode == "snapshot":
+            chain.overtake()
+        self._freshen(now_ms)
         is_waiting = any(one.phase is Phase.LOOSE for one in chain) or (self._is_astray and bool(chain.pending))
         return self._rejoin() if is_waiting and not is_answer else []
 
     def _rewrite_from(self, index: int, now_ms: int) -> None:
         self._list([ConflictRecord(now_ms, row) for row in self._chain.rewrite_from(index)])
 
-    def _settle_own(self, entries: list[Entry]) -> None:
-        own = {entry.seq: entry for entry in entries if entry.seq and entry.device == self.device}
-        for one, entry in self._chain.take(own):
+    def _settle_by(self, entries: list[Entry], states: list[JsonObject], *, is_owner: bool) -> None:
+        """The entries, which lead to ``states``, are confirmed; own edits among them have ended."""
+        for one, entry in self._chain.follow(entries, states, is_owner=is_owner):
             self._kept.settled(one)
             self._end(one, Acked(entry.version, [*one.told, *entry.conflicts]))
 
@@ -333,15 +338,14 @@ class Replica:
             return []
         if fresh[0].version != chain.version + 1:
             return self._rejoin()
-        state = self._fold(fresh)
-        if state is None:
+        states = chain.states_after(fresh)
+        if states is None:
             return self._rejoin(is_fresh=True)
         self._list_rows_of(fresh)
-        self._settle_own(fresh)
         for entry in fresh:
             self._follow(entry)
-        chain.confirm(state, fresh[-1].version, is_owner=self.is_active)
-        chain.freshen(self._ops_bytes_max)
+        self._settle_by(fresh, states, is_owner=self.is_active)
+        self._freshen(now_ms)
         return []
 
     def _on_ack(self, message: Ack, now_ms: int) -> list[ClientMessage]:
@@ -373,21 +377,8 @@ class Replica:
         self._list([ConflictRecord(message.at, row) for row in message.conflicts])
         self._kept.settled(one)
         self._end(one, Acked(message.version, [*one.told, *message.conflicts]))
-        chain.freshen(self._ops_bytes_max)
+        self._freshen(now_ms)
         return []
-
-    def _fold(self, entries: list[Entry]) -> JsonObject | None:
-        """The confirmed state after the entries; None when one is missing or does not apply."""
-        state, version = self._chain.state, self._chain.version
-        for entry in entries:
-            version += 1
-            if entry.version != version:
-                return None
-            try:
-                state = applied(state, entry.ops)
-            except SyncBridgeError:
-                return None
-        return state
 
     def _follow(self, entry: Entry) -> None:
         """Ownership, status and the waiting offer are what the entry says."""
@@ -446,7 +437,7 @@ class Replica:
         # What was made on top of it was made on a document that never comes to be.
         self._set_adrift(index)
         self._rewrite_from(index, now_ms)
-        chain.freshen(self._ops_bytes_max)
+        self._freshen(now_ms)
 
     def _set_adrift(self, index: int) -> None:
         """Edits from ``index`` on that are on the wire were made on top of one that is refused."""
@@ -458,6 +449,9 @@ class Replica:
     @property
     def _ops_bytes_max(self) -> int:
         return self.message_bytes_max - ENVELOPE_BYTES
+
+    def _freshen(self, now_ms: int) -> None:
+        self._list([ConflictRecord(now_ms, row) for row in self._chain.freshen(self._ops_bytes_max)])
 
     def _end(self, one: Pending, result: Acked | Rejected) -> None:
         self._outcomes.append(Outcome(one.key, result))

@@ -1,7 +1,7 @@
 """Judging a change: what a push made on an old state means on the state as it is now.
 
-A push's ops were made in a *context*: the state at its ``base`` with the device's own unanswered pushes on top.
-What came between the context and the head decides how the ops are brought over:
+A push's ops were made in a *context*: the state at its ``base`` with the device's own unanswered pushes on top. What
+came between the context and the head decides how the ops are brought over:
 
 ========================== ===================================================================================
 came between               how
@@ -9,8 +9,7 @@ came between               how
 nothing                    the ops apply as they are
 only the device's own      as they are: its own pushes are its context
 only others'               `rebase` over their ops, entry by entry, so that list indexes shift exactly
-both                       the context is the base with the device's own pushes as it made them (`log.Work`),
-                           carried as the device carries them; then `rebase` over what leads from it to the head
+both                       the same, with the device's unanswered pushes in front (`core.context`)
 ========================== ===================================================================================
 
 The playhead has rules of its own (`judge_playhead`), because there a stale write does harm that no merge mends:
@@ -25,7 +24,8 @@ from typing import cast
 from msgspec import Struct
 
 from syncbridge import errors
-from syncbridge._ext import Committed, apply_measured, apply_patch, diff, equal, rebase, resolve
+from syncbridge._ext import apply_measured, apply_patch, equal, rebase, resolve
+from syncbridge.core.context import Own, counts_on_guess, is_head, over_to_head, queue_at, sees_head
 from syncbridge.core.entry import Conflict, Entry, Intent, Status
 from syncbridge.core.ids import JsonObject, Op
 from syncbridge.core.log import SessionLog
@@ -54,24 +54,25 @@ class Change(Struct, frozen=True, gc=False):
 
 
 class Verdict(Struct, frozen=True, gc=False):
-    """An accepted change: its entry, the state it leads to, and the state that its ops were made on.
+    """An accepted change: its entry, and the state it leads to.
 
-    ``is_as_made``: that was the head, and all but the playhead (whose anchor we may clamp) is committed as it was sent.
+    ``is_as_made``: it was made on the head, and all but the playhead (whose anchor we may clamp) is committed as sent.
+    ``queue`` are the device's pushes that it was made on top of; for `work_of`.
     """
 
     entry: Entry
     state: JsonObject
     size: int
-    made_on: JsonObject
     is_as_made: bool
+    queue: list[Own]
 
 
 def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, now_ms: int) -> Verdict:
     """The entry that ``change`` becomes at the head of ``log``; nothing of ``log`` is touched.
 
-    Raises a `ClientFault` naming why it cannot be: session_ended, base_in_future, base_too_old, stale_owner,
-    stale_fence, stale_position, playhead_intent, bad_patch, patch_test_failed, state_too_large, depth_exceeded,
-    validation_failed.
+    Raises a `ClientFault` naming why it cannot be: session_ended, base_in_future, base_too_old, context_refused,
+    stale_owner, stale_fence, stale_position, playhead_intent, bad_patch, patch_test_failed, state_too_large,
+    depth_exceeded, validation_failed.
     """
     _check_standing(log, change, limits)
     ops: list[Op] = change.ops
@@ -83,11 +84,19 @@ def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, no
         anchor, status, overtaken = judge_playhead(log, change, moves, limits, now_ms)
     else:
         anchor, status, overtaken = None, None, None
-    made_on = log.state
-    if change.base < log.version and change.seq:
-        made_on = _context(log, change.base, change.device, kind)
-    is_on_head = made_on is log.state
+    queue: list[Own] = []
+    is_on_head = change.base >= log.version or sees_head(log, change.device, change.base)
+    if not is_on_head:
+        is_owner = bool(change.device) and change.device == log.active
+        queue = queue_at(log, change.device, change.base, kind.policies, is_owner=is_owner)
+        if counts_on_guess(log, change.base, queue, ops):
+            raise errors.ContextRefused(
+                "an index counts on pushes that this server has not seen being made, in a list where others wrote;"
+                " make it again on what is there now"
+            )
+        is_on_head = is_head(log, change.base, queue)
     if ops and not (is_on_head and (not kind.may_own(heads) or (change.device == log.active and change.device))):
+        made_on = None if is_on_head else queue
         ops, conflicts = _brought_over(log, change, ops, made_on, kind, now_ms)
     is_as_made = is_on_head and not conflicts
     if overtaken is not None:
@@ -121,7 +130,7 @@ def admit(log: SessionLog, change: Change, kind: SessionType, limits: Limits, no
         conflicts=conflicts or (),
         made_at=made_at,
     )
-    return Verdict(entry, state, size, made_on, is_as_made)
+    return Verdict(entry, state, size, is_as_made, queue)
 
 
 def _check_standing(log: SessionLog, change: Change, limits: Limits) -> None:
@@ -143,97 +152,15 @@ def _check_standing(log: SessionLog, change: Change, limits: Limits) -> None:
 
 
 def _brought_over(
-    log: SessionLog, change: Change, ops: list[Op], made_on: JsonObject, kind: SessionType, now_ms: int
+    log: SessionLog, change: Change, ops: list[Op], queue: list[Own] | None, kind: SessionType, now_ms: int
 ) -> tuple[list[Op], list[Conflict]]:
+    """The ops as they apply to the head; they were made on ``queue`` at the base, or on the head itself (None)."""
     is_owner = bool(change.device) and change.device == log.active
     at = now_ms if change.at is None else min(change.at, now_ms)
-    if made_on is log.state and (change.seq or change.base >= log.version):
+    if queue is None:
         brought = rebase(ops, (), kind.policies, base=log.state, at=at, is_owner=is_owner)
         return brought.ops, [dict(row) for row in brought.conflicts]
-    since = log.after(change.base)
-    device = change.device
-    others = [entry for entry in since if entry.ops and not (entry.seq and entry.device == device)]
-    own = [entry for entry in since if entry.seq and entry.device == device]
-    if not own:
-        committed: list[Committed] = [
-            {"ops": entry.ops, "version": entry.version, "device": entry.device, "at": entry.made_at or entry.at}
-            for entry in others
-        ]
-        brought = rebase(ops, committed, kind.policies, base=made_on, at=at, is_owner=is_owner)
-    else:
-        last_at = max((entry.made_at or entry.at for entry in others), default=0)
-        between: list[Committed] = [{"ops": diff(made_on, log.state), "at": last_at}]
-        brought = rebase(ops, between, kind.policies, base=made_on, at=at, is_owner=is_owner)
-        return brought.ops, [_attributed(dict(row), others or own) for row in brought.conflicts]
-    return brought.ops, [dict(row) for row in brought.conflicts]
-
-
-def _context(log: SessionLog, base: int, device: str, kind: SessionType) -> JsonObject:
-    """The state as the device saw it: that at ``base`` with its own pushes since then on top, as it made them.
-
-    A device carries what it has not seen confirmed over to each new state, and so do we: by the same rebase. The head
-    itself is given back where the device saw just that.
-    """
-    recent = log.works.get(device)
-    if recent and recent[-1].version == log.version and recent[-1].run >= log.version - base:
-        return log.state  # a device that writes on while it waits for its answers: the common case, at no cost
-    own = [entry for entry in log.after(base) if entry.seq and entry.device == device]
-    if not own:
-        return log.state_at(base)
-    works = [work for work in log.works.get(device, ()) if work.version > base]
-    if works and works[-1].base == base and works[-1].version == own[-1].version:
-        is_head = works[-1].version - base == len(own) == len(works) and all(work.base == base for work in works)
-        return log.state if is_head and works[-1].version == log.version else works[-1].after
-    if len(works) < len(own):
-        return _rebuilt(log, base, device, kind)
-    context = log.state_at(base)
-    for work in works:
-        if work.base == base:
-            context = work.after
-            continue
-        back: list[Committed] = [{"ops": diff(work.before, context)}]
-        try:
-            carried = rebase(work.ops, back, kind.policies, base=work.before).ops
-            context = cast(JsonObject, apply_patch(context, carried))
-        except errors.PatchError:
-            continue
-    return context
-
-
-def _rebuilt(log: SessionLog, base: int, device: str, kind: SessionType) -> JsonObject:
-    """The same, as well as the log alone can tell: after a restart, from what the device's pushes became."""
-    context = log.state_at(base)
-    before = context
-    for entry in log.after(base):
-        if not entry.ops:
-            continue
-        if entry.seq and entry.device == device:
-            if context is before:
-                own = entry.ops
-            else:
-                back: list[Committed] = [{"ops": diff(before, context)}]
-                own = rebase(entry.ops, back, kind.policies, base=before).ops
-            joint = context is before
-            before = cast(JsonObject, apply_patch(before, entry.ops))
-            try:
-                context = before if joint else cast(JsonObject, apply_patch(context, own))
-            except errors.PatchError:
-                # What it wrote into came from somebody else after its base: it cannot have been its context.
-                continue
-        else:
-            before = cast(JsonObject, apply_patch(before, entry.ops))
-    return context
-
-
-def _attributed(row: Conflict, others: list[Entry]) -> Conflict:
-    """The row with who wrote the other side: the last entry that touched the path or something around it."""
-    path = str(row.get("path", ""))
-    for entry in reversed(others):
-        for op in entry.ops:
-            other = op["path"]
-            if path == other or path.startswith(other + "/") or other.startswith(path + "/"):
-                return {**row, "theirs_version": entry.version, "theirs_device": entry.device}
-    return row
+    return over_to_head(log, change.device, change.base, queue, ops, kind.policies, at=at, is_owner=is_owner)
 
 
 def _signed(row: Conflict, change: Change) -> Conflict:

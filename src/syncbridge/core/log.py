@@ -14,10 +14,11 @@ Invariants
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from msgspec import Struct
 
-from syncbridge import errors
 from syncbridge._ext import apply_measured, apply_patch, measure
 from syncbridge.core.entry import Entry, HandoffNote, Settled, Snapshot, Status
 from syncbridge.core.ids import AccountId, JsonObject, Op, SessionId
@@ -26,6 +27,10 @@ from syncbridge.limits import Limits
 
 ANY_SIZE = 2**62
 """A committed entry was within the limit of its day; reading it back is not the time to judge."""
+
+
+_NOTHING: Mapping[int, list[Op]] = MappingProxyType({})
+_NOBODY: frozenset[int] = frozenset()
 
 
 class Mark(Struct, frozen=True, gc=False):
@@ -48,41 +53,30 @@ class Mark(Struct, frozen=True, gc=False):
 
 
 class Work:
-    """A device's accepted push as the device saw it: its ops as sent, and the state that they were made on.
+    """A device's accepted push as the device made it: its ops as sent, on top of its own unanswered ones at ``base``.
 
     The log holds what a push became; what the device has on its screen is what it sent. Where the two differ (a
     removal that another device was first to make leaves nothing in the log), only this tells what the indexes of
     the device's next push count on.
+
+    ``carried`` are those that it was made on top of, by their versions, as the device showed them at ``base``; one that
+    is not named looked as it was made; None where that is forgotten. ``guessed`` are the versions of those which this
+    process did not see made.
 
     ``run`` counts the entries up to this one, without a gap, that are pushes of this device, each made on the very
     head and committed as it was made, the playhead apart, which no other op counts on: whoever knows the log from
     before the run has its end on the screen.
     """
 
-    __slots__ = ("_after", "base", "before", "ops", "run", "version")
+    __slots__ = ("base", "carried", "guessed", "ops", "run", "version")
 
-    def __init__(self, version: int, base: int, before: JsonObject, ops: list[Op], run: int = 0) -> None:
-        self.run = run
+    def __init__(self, version: int, base: int, ops: list[Op]) -> None:
         self.version = version
         self.base = base
-        self.before = before
         self.ops = ops
-        self._after: JsonObject | None = None
-
-    @property
-    def after(self) -> JsonObject:
-        """The state on the device's screen once it had made this; `before` where the ops do not apply to it."""
-        if self._after is None:
-            self._after = _tried(self.before, self.ops)
-        return self._after
-
-
-def _tried(state: JsonObject, ops: list[Op]) -> JsonObject:
-    try:
-        after = apply_patch(state, ops)
-    except errors.PatchError:
-        return state
-    return after if type(after) is dict else state
+        self.carried: Mapping[int, list[Op]] | None = _NOTHING
+        self.guessed: frozenset[int] = _NOBODY
+        self.run = 0
 
 
 class SessionLog:
@@ -203,29 +197,38 @@ class SessionLog:
     def remember(self, device: str, work: Work, *, is_as_made: bool = False) -> None:
         """The newest entry is this work of ``device``; ``is_as_made``: made on the head before, and not changed.
 
-        Kept are four times as many as it may have on the wire: what it made offline on an old base counts on those
-        before it in its queue, which were answered meanwhile.
+        Kept are those which the newest counts on, and four times as many as it may have on the wire; what these count
+        on themselves, for as many as it may have on the wire, for the newest may be taken back.
         """
         works = self.works.get(device)
         if works is None:
-            works = self.works[device] = deque(maxlen=4 * self.limits.inflight_max)
+            works = self.works[device] = deque()
         if is_as_made:
             work.run = 1 + (works[-1].run if works and works[-1].version == work.version - 1 else 0)
         works.append(work)
+        inflight_max = self.limits.inflight_max
+        if len(works) > inflight_max:
+            works[-1 - inflight_max].carried = None
+        while len(works) > 4 * inflight_max and works[0].version <= work.base:
+            works.popleft()
+
+    def next_floor(self) -> int:
+        """Where `trim` would cut; 0 where nothing is past the bounds."""
+        excess = len(self.entries) - self.limits.log_entries_kept_max
+        if excess <= 0:
+            return 0
+        # Cut at a checkpoint, so that the floor's state is known without any patching.
+        return next((version for version, _ in self.checkpoints[1:] if version >= self.floor + excess), 0)
 
     def trim(self) -> None:
         """Forget what is past the bounds; to be called when everything appended is committed."""
-        excess = len(self.entries) - self.limits.log_entries_kept_max
-        if excess <= 0:
+        floor = self.next_floor()
+        if not floor:
             return
-        # Cut at a checkpoint, so that the floor's state is known without any patching.
-        keep_from = next((i for i, (version, _) in enumerate(self.checkpoints) if version >= self.floor + excess), -1)
-        if keep_from <= 0:
-            return
-        del self.checkpoints[:keep_from]
-        floor = self.checkpoints[0][0]
+        while self.checkpoints[0][0] < floor:
+            del self.checkpoints[0]
         for device in [device for device, works in self.works.items() if not works or works[-1].version <= floor]:
-            del self.works[device]  # no push can be made on a base that far back; each work holds old states
+            del self.works[device]  # no push can be made on a base that far back
         while self.floor < floor:
             self.entries.popleft()
             self.floor += 1

@@ -24,6 +24,7 @@ from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core.answers import ASKED_BY_MEMBERS, error_about
 from syncbridge.core.batch import Batch
+from syncbridge.core.context import trim
 from syncbridge.core.effects import AnyEffect
 from syncbridge.core.log import SessionLog
 from syncbridge.core.messages import Left
@@ -122,7 +123,7 @@ def _on_committed(machine: SessionMachine, event: on.Committed, now_ms: int) -> 
     machine.lost_races = machine.backoff_ms = 0
     if machine.joining:
         machine.joining.difference_update(batch.joined_by)
-    log.trim()
+    trim(log, machine.kind.policies)
     if machine.is_shared:
         for entry in batch.entries:
             log.txns[entry.version] = event.txn

@@ -29,6 +29,7 @@ from syncbridge import errors
 from syncbridge.core import effects as do
 from syncbridge.core import events as on
 from syncbridge.core import handoff_news
+from syncbridge.core.context import trim
 from syncbridge.core.effects import AnyEffect
 from syncbridge.core.entry import Entry
 from syncbridge.core.log import SessionLog
@@ -119,7 +120,7 @@ def adopt(
     machine.since_snapshot += log.version - before
     if run and there:
         said.append(do.Deliver(run, there))
-    log.trim()
+    trim(log, machine.kind.policies)
     members.advance(log.version)
     return said + read_again(machine) if is_gap else said
 

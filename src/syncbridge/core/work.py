@@ -15,9 +15,9 @@ from syncbridge.core import handoff_news, work_conflicts, work_handoffs, work_re
 from syncbridge.core.admission import Change, admit
 from syncbridge.core.answers import error_about
 from syncbridge.core.batch import Batch
+from syncbridge.core.context import work_of
 from syncbridge.core.effects import DropMember, Measured, Noted, Present, ReadRoster, Send
 from syncbridge.core.entry import Entry
-from syncbridge.core.log import Work
 from syncbridge.core.members import Member
 from syncbridge.core.messages import Ack, Push, Reject, ServerMessage
 
@@ -69,7 +69,7 @@ def push(batch: Batch, event: on.PushReceived) -> None:
         return
     entry = verdict.entry
     batch.append(entry, digest=event.digest, state=verdict.state, size=verdict.size, but=event.connection)
-    work = Work(entry.version, change.base, verdict.made_on, change.ops)
+    work = work_of(log, device, entry.version, change.base, change.ops, verdict.queue)
     log.remember(device, work, is_as_made=verdict.is_as_made)
     if machine.is_shared:
         batch.held[device] = event.connection

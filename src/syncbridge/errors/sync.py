@@ -61,7 +61,7 @@ class SeqSettled(ClientFault):
 class ContextRefused(ClientFault):
     code = "context_refused"
     retry = "resync"
-    meaning = "It was made on top of a push that was refused; make it again without that one."
+    meaning = "It was made on top of a push that was refused, or is not known as it was made; make it again."
 
 
 class StaleOwner(ClientFault):

@@ -395,3 +395,30 @@ def test_after_the_log_went_another_way_the_device_joins_again_before_it_pushes_
     )
     (push,) = replica.outgoing(20)
     assert (push.base, push.ops[0]["value"]) == (3, 8)
+
+
+def test_what_is_made_on_top_of_edits_that_a_snapshot_overtook_waits_for_their_answers() -> None:
+    """A snapshot tells no way: only the service can say where the edit that waited ends up, and what is on it too."""
+    replica = replica_here()
+    replica.edit([{"op": "remove", "path": "/list/0"}], "edit", 10)
+    (sent,) = replica.outgoing(10)
+    replica.disconnected()
+    replica.join()
+    state = {"notes": "", "list": ["b", "a"]}
+    snapshot = joined_of(replica, position=Position("e", 3), hash=state_hash(state), state=state, reason="smaller")
+    replica.receive(msgspec.structs.replace(snapshot, base_hash=state_hash(FIRST)), 20)
+    replica.edit([{"op": "add", "path": "/list/0", "value": "c"}], "edit", 20)
+    assert replica.outgoing(20) == [msgspec.structs.replace(sent)]  # as it was made, and alone
+    kept = replica.dump()
+    assert kept is not None
+    replica.receive(Ack("s", 1, 4, 30, [{"op": "remove", "path": "/list/1"}]), 30)
+    (held,) = replica.outgoing(30)
+    assert (held.base, held.ops) == (4, [{"op": "add", "path": "/list/0", "value": "c"}])
+    assert replica.state["list"] == ["c", "b"]
+    again = Replica("s", "phone")
+    again.load(kept)
+    again.join()
+    again.receive(
+        joined_of(again, mode="resumed", position=Position("e", 3), hash=state_hash(state), state=None, entries=[]), 40
+    )
+    assert [push.seq for push in again.outgoing(40)] == [1]
