@@ -469,7 +469,7 @@ BUGS = (
     Bug("refused join leaves a member", ("memory",), SessionMachine, "refuse", _ghost_after_refusal, 2_180),
     Bug("ack tells no status", ("P7",), work, "_ack", _ack_without_status),
     Bug("anybody's word for the source's", ("P9",), handoffs, "_last_word", _anybodys_word, 1_872),
-    Bug("push on top of a refused one", ("P5",), Ledger, "has_refused", _refused_ground_forgotten, 300),
+    Bug("push on top of a refused one", ("P5",), Ledger, "has_refused", _refused_ground_forgotten, 452),
     Bug("push too fast is dropped", ("P3",), ConnectionMachine, "_on_push", _told_nothing),
     Bug("members are never forgotten", ("memory",), Members, "leave", _ghost_members),
     Bug("log never trimmed", ("memory",), SessionLog, "trim", _log_never_trimmed),
