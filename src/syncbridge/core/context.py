@@ -24,9 +24,9 @@ from syncbridge.core.entry import Conflict, Entry
 from syncbridge.core.ids import JsonObject, Op
 from syncbridge.core.log import SessionLog, Work
 
-STEPS_MAX: Final = 10_000
-"""As many ops are carried for one push, each over each run of others' entries: some 20 ms. A device with its window
-full of small pushes, each with somebody else's behind it, stays below; what comes here was made up to cost.
+STEPS_MAX: Final = 4_000
+"""As many ops are carried for one push, each over each run of others' entries: some 8 ms, in which nobody is served.
+Forty unanswered pushes, each with somebody else's behind it, stay below; what was made beyond is told from the log.
 """
 
 
