@@ -250,6 +250,8 @@ class Truth:
         known = min(log.version, snapshot.version)
         if known > before and not self.is_same(log, held, known):
             return Forked()
+        if log.version == before and held.before_at not in (0, log.entry(before).at):
+            return Forked()
         if log.version >= snapshot.version:
             return PutBack(log.version)
         if log.version < before:

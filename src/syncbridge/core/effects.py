@@ -35,6 +35,7 @@ class PutBack(Effect, frozen=True):
     entries: list[Entry]
     digests: list[int]
     txns: list[str]
+    before_at: int = 0
 
 
 class Send(Effect, frozen=True):

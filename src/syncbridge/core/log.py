@@ -99,6 +99,7 @@ class SessionLog:
         "fence",
         "fence_version",
         "floor",
+        "floor_at",
         "heard",
         "kind",
         "limits",
@@ -129,7 +130,7 @@ class SessionLog:
         self.epoch = snapshot.epoch
         self.version = self.floor = snapshot.version
         self.created_at = snapshot.created_at
-        self.updated_at = snapshot.at
+        self.updated_at = self.floor_at = snapshot.at
         self.state = snapshot.state
         self.size = snapshot.size
         self.fence = snapshot.fence
@@ -230,7 +231,7 @@ class SessionLog:
         for device in [device for device, works in self.works.items() if not works or works[-1].version <= floor]:
             del self.works[device]  # no push can be made on a base that far back
         while self.floor < floor:
-            self.entries.popleft()
+            self.floor_at = self.entries.popleft().at
             self.floor += 1
             self.txns.pop(self.floor, None)
 

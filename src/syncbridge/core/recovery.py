@@ -163,7 +163,7 @@ def put_back(machine: SessionMachine) -> list[AnyEffect]:
     mark = log.mark() if batch is None else batch.mark
     entries = [entry for entry in log.entries if entry.version <= mark.version]
     txns = [log.txns.get(entry.version, "") for entry in entries]
-    return [do.PutBack(log.snapshot(mark), entries, log.digests_up_to(mark.version), txns)]
+    return [do.PutBack(log.snapshot(mark), entries, log.digests_up_to(mark.version), txns, log.floor_at)]
 
 
 def _on_put_back_done(machine: SessionMachine, event: on.PutBackDone, now_ms: int) -> list[AnyEffect]:

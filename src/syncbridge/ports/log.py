@@ -106,13 +106,15 @@ class Held(Struct, frozen=True):
     """What a node holds of a log that the store lost the end of.
 
     ``snapshot`` is of the newest version held; ``entries`` are the last ones up to it (contiguous, as many as are
-    kept), with their digests and, where known, their transactions ("") in step.
+    kept), with their digests and, where known, their transactions ("") in step. ``before_at`` is when the entry before
+    them was committed (0: not known): a store that has just that one left shows by it whether it is the same.
     """
 
     snapshot: Snapshot
     entries: list[Entry]
     digests: list[int]
     txns: list[str]
+    before_at: int = 0
 
 
 class PutBack(Struct, frozen=True):

@@ -380,7 +380,8 @@ class Engine:
                 self._post_living(live, PutBackFailed(code))
 
         self._commits.submit()
-        self.store.put_back(Held(effect.snapshot, effect.entries, effect.digests, effect.txns), done)
+        held = Held(effect.snapshot, effect.entries, effect.digests, effect.txns, effect.before_at)
+        self.store.put_back(held, done)
 
     def _send(self, live: LiveSession, effect: Send) -> None:
         driver = self.hub.by_connection.get(effect.connection)

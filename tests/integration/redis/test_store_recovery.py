@@ -139,6 +139,27 @@ def test_what_is_held_of_a_log_that_went_another_way_is_not_put_back(world: Worl
     assert [entry.ops[1]["value"] for entry in loaded(two, SESSION, 100).entries][3:] == ["theirs"] * 3
 
 
+def test_what_is_held_from_after_the_store_s_head_on_shows_by_its_time_whether_that_is_the_entry_before(
+    world: World,
+) -> None:
+    one, two = world.node(), world.node()
+    submissions = log_up_to(one, SESSION, 4)
+    saved = world.saved(SESSION)
+    ours = [change(SESSION, 4, name="ours", at=STARTED_AT + 50), change(SESSION, 5, name="ours", at=STARTED_AT + 70)]
+    submit(one, *ours)
+    held = held_of(one, SESSION, [*submissions, *ours])
+    last = msgspec.structs.replace(
+        held, entries=held.entries[-1:], digests=held.digests[-1:], txns=held.txns[-1:], before_at=STARTED_AT + 50
+    )
+    world.fall_back(saved)
+    submit(two, change(SESSION, 4, name="theirs", at=STARTED_AT + 60))
+    assert put_back(one, last) == Forked()
+    world.fall_back(saved)
+    submit(two, ours[0])
+    assert put_back(one, last) == PutBack(6)
+    assert versions_of(loaded(two, SESSION, 100))[-2:] == [5, 6]
+
+
 def test_what_was_made_on_an_entry_that_another_took_the_place_of_appends_nothing(world: World) -> None:
     one, two = world.node(), world.node()
     log_up_to(one, SESSION, 4)

@@ -172,12 +172,13 @@ class Recovery:
         snapshot, epoch = held.snapshot, held.snapshot.epoch.encode()
         rows: list[bytes] = []
         size = 0
-        before = snapshot.version
+        before, before_at = snapshot.version, held.before_at
         floor = min(stands, snapshot.version)
         for entry, digest, txn in zip(reversed(held.entries), reversed(held.digests), reversed(held.txns), strict=True):
             body = encode_entry(entry)
             size += len(body)
             if size > PUT_BACK_BYTES_MAX or entry.version < floor or entry.version > snapshot.version:
+                before_at = entry.at if entry.version == before else 0
                 break
             seal = seal_entry(epoch, entry.version, txn.encode(), digest, body)
             rows += [body, seal, txn.encode()]  # from the end on: turned round below
@@ -194,6 +195,7 @@ class Recovery:
             pack_snapshot(snapshot),
             snapshot_mark(snapshot),
             b"%d" % before,
+            b"%d" % before_at,
             *reversed(rows),
         ]
 

@@ -1,11 +1,12 @@
 #!lua
 -- What was lost of a log stands there again: {1, version}; {3} where another log does; {0} where it was deleted.
--- Appended to what is a prefix of it, judged by the entry at the store's head; made anew where no head is, and where
--- the store fell back behind everything that is held, so that nothing can be compared.
+-- Appended to what is a prefix of it, judged by the entry at the store's head, or by when that was committed where it
+-- is the one before all that are held; made anew where no head is, and where the store fell back behind that one, too,
+-- so that nothing can be compared.
 -- KEYS  head log snap snaps gone damaged
 -- ARGV  1 epoch  2 account  3 at  4 kept  5 ttl_ms  6 waiting  7 version  8 snapshot  9 mark
---       10 the version before the first entry; then each entry's txn, seal, body
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'version')
+--       10 the version before the first entry  11 when it was committed, 0 unknown; then each entry's txn, seal, body
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'at')
 local version, before = tonumber(ARGV[7]), tonumber(ARGV[10])
 local stands = before
 if head[1] then
@@ -16,11 +17,13 @@ if head[1] then
     local id = string.format('%.0f-0', known)
     local entry = redis.call('XRANGE', KEYS[2], id, id)[1]
     if entry then
-      local at, fields = 8 + 3 * (known - before), entry[2]
+      local at, fields = 9 + 3 * (known - before), entry[2]
       local is_same = fields[6] == ARGV[at + 2]
       if ARGV[at] ~= '' and fields[2] ~= '' then is_same = fields[2] == ARGV[at] end
       if not is_same then return {3} end
     end
+  elseif stands == before and ARGV[11] ~= '0' and head[3] ~= ARGV[11] then
+    return {3}
   end
   if stands >= version then return {1, stands} end
 else
@@ -31,7 +34,7 @@ if not head[1] or stands < before then
   stands = before
 end
 for entry = stands + 1, version do
-  local at = 8 + 3 * (entry - before)
+  local at = 9 + 3 * (entry - before)
   redis.call('XADD', KEYS[2], string.format('%.0f-0', entry), 't', ARGV[at], 's', ARGV[at + 1], 'b', ARGV[at + 2])
 end
 if redis.call('EXISTS', KEYS[2]) == 0 then
