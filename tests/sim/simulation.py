@@ -331,10 +331,27 @@ class Simulation:
         self._share_fate()
 
     def _wipe(self) -> None:
-        """The store comes back empty: what nodes hold of the log is the log, or else what is archived."""
+        """The store comes back empty: what nodes hold of the log is the log, or else what is archived.
+
+        Not again before every node has heard what came of the last time: twice within moments are two faults.
+        """
+        if not self._is_one_log():
+            return
         self.truth.wipe(SESSION, self._archived())
         self.bus.look_at_all()
         self._share_fate()
+
+    def _is_one_log(self) -> bool:
+        """No node holds an entry that stands otherwise in the log."""
+        log = self.truth.logs[SESSION]
+        lives = [node.engine.session(SESSION) for node in self.nodes if node.engine is not None]
+        held = [live.machine.log for live in lives if live is not None]
+        return all(
+            version > log.version or log.txns[version - 1] in ("", txn)
+            for one in held
+            if one is not None and one.epoch == log.epoch
+            for version, txn in one.txns.items()
+        )
 
     def _share_fate(self) -> None:
         for node in self.nodes:
