@@ -180,8 +180,13 @@ class Person:
         return await self._http.request(method, f"{self._stage.nodes[node].url}{path}", headers=headers, **what)  # type: ignore[arg-type]
 
     async def make_session(self, state: dict[str, object]) -> str:
-        """The id of a new session."""
-        answer = await self.ask(0, "POST", "/v1/sessions", json={"type": "custom", "state": state})
+        """The id of a new session; who is told that the storage does not answer asks again, as any client would."""
+        deadline = time.monotonic() + 10.0
+        while True:
+            answer = await self.ask(0, "POST", "/v1/sessions", json={"type": "custom", "state": state})
+            if answer.status_code != 503 or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.2)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
