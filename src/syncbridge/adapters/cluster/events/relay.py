@@ -10,7 +10,8 @@ next relay tells all of it again, loses its lease in the same way, and no end co
 all the same: whoever tells a subject begins with the oldest fact that nobody settled.
 
 A session's frames go by the same loop and the same journal, so what waits is told at a pace (`pacing`), and no step of
-it holds the loop for longer than half a millisecond: what is begun, taken, sorted and settled is so in small parts.
+it holds the loop for long (a turn 0.9 ms at the 99th percentile, on a busy machine): what is begun, taken, sorted and
+settled is so in small parts.
 
 A broker that is away costs nobody but its consumers: nothing is taken while it is, and the outbox holds what waits.
 """
